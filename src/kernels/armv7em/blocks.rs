@@ -40,22 +40,23 @@ pub(super) struct Args {
     /// columns, `stride` bytes apart.
     pub(super) output: *mut i8,
     pub(super) stride: usize,
-    /// Number of pairs of channels, at least one.
+    /// Twice the number of pairs of channels, at least one, and one more unless `parts` has
+    /// [`CONTINUE`].
     pub(super) left: usize,
     /// Applied after the requantization: twice the zero point plus one, the bits of a join, or an
     /// offset.
     pub(super) last: i32,
-    /// Null, a pointer aligned to words with 128 readable words on either side, or `STREAM16`. With
-    /// `STREAM16`, what is specified for outputs and shortcuts also holds `lower` and
+    /// If `parts` has [`JOIN`], a pointer aligned to words with 128 readable words on either side, or
+    /// `STREAM16`. With `STREAM16`, what is specified for outputs and shortcuts also holds `lower` and
     /// `shortcut_lower` bytes further on.
     pub(super) table: *const I32,
     pub(super) shortcut_stride: usize,
-    /// Where sums are kept from one chunk of taps to the next. If `parts` is not zero, one for each
-    /// of `left` can be read and written.
+    /// Where sums are kept from one chunk of taps to the next. If `parts` has [`CONTINUE`] or
+    /// [`KEEP`], one for each of `left` can be read and written.
     pub(super) acc: *mut Sums,
     /// Distance in bytes from the weights of this chunk for two channels to those for the next two.
     pub(super) skip: usize,
-    /// [`CONTINUE`] and [`KEEP`].
+    /// [`CONTINUE`], [`KEEP`] and [`JOIN`].
     pub(super) parts: usize,
     /// Whether weights are int16.
     pub(super) int16: usize,
@@ -76,16 +77,19 @@ pub(super) const CONTINUE: usize = 1;
 /// Sums are kept, not made into outputs.
 pub(super) const KEEP: usize = 2;
 
+/// Outputs are the sum with a shortcut.
+pub(super) const JOIN: usize = 4;
+
 /// Requantizes the sums of a channel, in four registers, with a shift to the right: `r2` is the
-/// mantissa, `r12` the shift, `lr` what is added before it.
+/// mantissa, `r12` the shift, `lr` what is added before it. `$high` is overwritten.
 macro_rules! requantize_four {
-    ($($acc:literal)*) => {
+    ($high:literal: $($acc:literal)*) => {
         concat!($(
             "lsl ", $acc, ", ", $acc, ", #1\n",
-            "smmlar r3, ", $acc, ", r2, lr\n",
+            "smmlar ", $high, ", ", $acc, ", r2, lr\n",
             // Half away from zero. The sign of the sum is that of the product, unless the product
             // is zero. It then does not matter: one less than half is rounded to zero, too.
-            "add ", $acc, ", r3, ", $acc, ", asr #31\n",
+            "add ", $acc, ", ", $high, ", ", $acc, ", asr #31\n",
             "asr ", $acc, ", ", $acc, ", r12\n",
         )*)
     };
@@ -247,11 +251,28 @@ macro_rules! stream16_channel {
     };
 }
 
-/// Finishes a channel, from its sums in four registers.
-macro_rules! finish_channel {
+/// Requantizes a channel without a shortcut, from its sums in four registers. `r1` and `r3` are the
+/// pointers to mantissas and shifts; `r0` is overwritten.
+macro_rules! requantize_channel {
+    ($($acc:literal)*) => {
+        concat!(
+            "ldr r2, [r1], #4\n",
+            "ldrsb r12, [r3], #1\n",
+            "ldr lr, [r0, #{last}]\n",
+            "rsb r12, r12, #0\n",
+            // The zero point is added before the shift.
+            "lsl lr, lr, r12\n",
+            "asr lr, lr, #1\n",
+            requantize_four!("r0": $($acc)*),
+        )
+    };
+}
+
+/// Adds a channel's shortcut to its sums in four registers, and writes the outputs.
+macro_rules! join_channel {
     (
         $o:literal $a:literal $b:literal $c:literal $d:literal
-        $join:literal $store:literal $stream:literal $done:literal
+        $stream:literal $done:literal
     ) => {
         concat!(
             "ldrd r1, r3, [r0, #{mantissas}]\n",
@@ -260,20 +281,13 @@ macro_rules! finish_channel {
             "strd r1, r3, [r0, #{mantissas}]\n",
             "ldrd r3, r1, [r0, #{last}]\n",
             "rsb r12, r12, #0\n",
-            "cbnz r1, ", $join, "f\n",
-            // The zero point is added before the shift.
-            "lsl lr, r3, r12\n",
-            "asr lr, lr, #1\n",
-            requantize_four!($a $b $c $d),
-            "b ", $store, "f\n",
-            $join, ":\n",
             to_stream16!($stream),
             "cmp r12, #0\n",
             "ble 11f\n",
             "mov lr, #1\n",
             "lsl lr, lr, r12\n",
             "lsr lr, lr, #1\n",
-            requantize_four!($a $b $c $d),
+            requantize_four!("r3": $a $b $c $d),
             "b 12f\n",
             // A factor of a half or more, which is usual with the extra bits of a join.
             "11:\n",
@@ -290,7 +304,6 @@ macro_rules! finish_channel {
             "add r1, r1, lr, lsl #1\n",
             join_one!($c, "[r1]"),
             join_one!($d, "[r1, lr]"),
-            $store, ":\n",
             "ssat ", $a, ", #8, ", $a, "\n",
             "ssat ", $b, ", #8, ", $b, "\n",
             "ssat ", $c, ", #8, ", $c, "\n",
@@ -335,8 +348,7 @@ macro_rules! sixteen_pairs {
 ///                  r4 … r7  acc[a][0 … 3]   r8 … r11  acc[b][0 … 3]
 ///                  r12 lr  values of two columns
 /// while finishing: r0 arguments   r1 r2 r3 r12 lr as the macros above say
-/// [sp] arguments   [sp, 4] rounds of sixteen tap pairs that are left
-/// [sp, 8] where the first round begins   [sp, 12] rounds
+/// [sp] arguments   [sp, 4] where the patch ends   [sp, 8] where the first round begins
 /// ```
 ///
 /// # Safety
@@ -348,32 +360,30 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
     naked_asm!(
         ".cpu cortex-m33",
         "push {{r4-r11, lr}}",
-        "sub sp, sp, #16",
-        "str r0, [sp]",
-        // The first round may start in its middle, so that all others are whole.
+        "sub sp, sp, #12",
+        // The first round of sixteen tap pairs may start in its middle, so that all others are whole.
         "ldr r1, [r0, #{pairs}]",
+        "ldr r2, [r0, #{patch}]",
         "ldr r4, [r0, #{int16}]",
-        "rsb r2, r1, #0",
-        "and r2, r2, #15",
-        "add r1, r1, #15",
-        "lsr r1, r1, #4",
+        "add r2, r2, r1, lsl #4",
+        "rsb r1, r1, #0",
+        "and r1, r1, #15",
         "adr.w r3, 3f",
         "mov r12, #{int8_pair}",
         "cbz r4, 1f",
         "adr.w r3, 5f",
         "mov r12, #{int16_pair}",
         "1:",
-        "mla r2, r2, r12, r3",
-        "orr r2, r2, #1", // Thumb
-        "strd r2, r1, [sp, #8]",
+        "mla r1, r1, r12, r3",
+        "orr r1, r1, #1", // Thumb
+        "strd r0, r2, [sp]",
+        "str r1, [sp, #8]",
+        "ldr r1, [r0, #{left}]",
+        "b.w 18f",
         // The next two channels.
         "2:",
-        "ldr r1, [r0, #{parts}]",
-        "lsls r1, r1, #31",
-        "bne.w 1f",
         "ldr r1, [r0, #{bias}]",
-        "ldr r4, [r1], #4",
-        "ldr r8, [r1], #4",
+        "ldrd r4, r8, [r1], #8",
         "str r1, [r0, #{bias}]",
         "mov r5, r4",
         "mov r6, r4",
@@ -382,18 +392,15 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "mov r10, r8",
         "mov r11, r8",
         "17:",
-        "ldrd r2, r3, [sp, #8]",
-        "str r3, [sp, #4]",
         "ldrd r0, r1, [r0, #{patch}]",
-        "bx r2",
+        "ldr.w pc, [sp, #8]",
         // Weights as int8.
         ".p2align 2",
         "3:",
         sixteen_pairs!("ldr.w r3, [r1], #4" "sxtb16 r2, r3" "sxtb16 r3, r3, ror #8"),
         assert_length!("3b", "16 * {int8_pair}"),
         "ldr r2, [sp, #4]",
-        "subs r2, r2, #1",
-        "str r2, [sp, #4]",
+        "cmp r0, r2",
         "bne.w 3b",
         "b.w 6f",
         // As int16.
@@ -402,44 +409,77 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         sixteen_pairs!("ldrd r2, r3, [r1], #8"),
         assert_length!("5b", "16 * {int16_pair}"),
         "ldr r2, [sp, #4]",
-        "subs r2, r2, #1",
-        "str r2, [sp, #4]",
+        "cmp r0, r2",
         "bne.w 5b",
         "6:",
         "ldr r0, [sp]",
         "ldr r3, [r0, #{parts}]",
-        "ldr r2, [r0, #{skip}]",
-        "add r1, r1, r2",
         "str r1, [r0, #{weights}]",
-        "cbz r3, 4f",
-        "ldr r2, [r0, #{acc}]",
-        "add r1, r2, #32",
-        "str r1, [r0, #{acc}]",
-        "lsls r3, r3, #30",
-        "bpl 4f",
-        "stm r2, {{r4-r11}}",
-        "b 9f",
-        "4:",
-        finish_channel!("0" "r4" "r5" "r6" "r7" "5" "6" "13" "14"),
-        finish_channel!("1" "r8" "r9" "r10" "r11" "7" "8" "15" "16"),
-        "ldrd r1, r2, [r0, #{shortcut}]",
-        "add r1, r1, #2",
-        "add r2, r2, #2",
-        "strd r1, r2, [r0, #{shortcut}]",
+        "lsls r3, r3, #29",
+        "bne.w 4f",
+        "16:",
+        "ldrd r1, r3, [r0, #{mantissas}]",
+        requantize_channel!("r4" "r5" "r6" "r7"),
+        "ldr r0, [sp]",
+        requantize_channel!("r8" "r9" "r10" "r11"),
+        "ldr r0, [sp]",
+        "strd r1, r3, [r0, #{mantissas}]",
+        // Both channels of a column are written at once.
+        ".irp acc, r4, r5, r6, r7, r8, r9, r10, r11",
+        "ssat \\acc, #8, \\acc",
+        ".endr",
+        "bfi r4, r8, #8, #8",
+        "bfi r5, r9, #8, #8",
+        "bfi r6, r10, #8, #8",
+        "bfi r7, r11, #8, #8",
+        "ldrd r1, r2, [r0, #{output}]",
+        "add r3, r1, r2, lsl #1",
+        "strh r5, [r1, r2]",
+        "strh r4, [r1], #2",
+        "strh r6, [r3]",
+        "strh r7, [r3, r2]",
+        "str r1, [r0, #{output}]",
         "9:",
         "ldr r1, [r0, #{left}]",
-        "subs r1, r1, #1",
+        "sub r1, r1, #2",
         "str r1, [r0, #{left}]",
-        "bne.w 2b",
-        "add sp, sp, #16",
+        // The last bit says whether sums start with the bias.
+        "18:",
+        "lsrs r2, r1, #1",
+        "bhi.w 2b",
+        "bne 1f",
+        "add sp, sp, #12",
         "pop {{r4-r11, pc}}",
         // Sums that were kept.
         "1:",
         "ldr r1, [r0, #{acc}]",
         "ldm r1, {{r4-r11}}",
         "b.w 17b",
+        // A chunk, or a join.
+        "4:",
+        "ldr r2, [r0, #{skip}]",
+        "add r1, r1, r2",
+        "str r1, [r0, #{weights}]",
+        // KEEP becomes the sign, JOIN the carry.
+        "lsls r3, r3, #1",
+        "beq 7f",
+        "ldr r2, [r0, #{acc}]",
+        "add r1, r2, #32",
+        "str r1, [r0, #{acc}]",
+        "bpl 7f",
+        "stm r2, {{r4-r11}}",
+        "b 9b",
+        "7:",
+        "bcc 16b",
+        join_channel!("0" "r4" "r5" "r6" "r7" "13" "14"),
+        join_channel!("1" "r8" "r9" "r10" "r11" "15" "19"),
+        "ldrd r1, r2, [r0, #{shortcut}]",
+        "add r1, r1, #2",
+        "add r2, r2, #2",
+        "strd r1, r2, [r0, #{shortcut}]",
+        "b.w 9b",
         stream16_channel!("0" "r4" "r5" "r6" "r7" "13" "14"),
-        stream16_channel!("1" "r8" "r9" "r10" "r11" "15" "16"),
+        stream16_channel!("1" "r8" "r9" "r10" "r11" "15" "19"),
         int8_pair = const 13 * 4,
         int16_pair = const 11 * 4,
         pairs = const offset_of!(Args, pairs),

@@ -7,7 +7,7 @@ use core::ptr::{null, null_mut};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
-use super::blocks::{Args, CONTINUE, Columns, KEEP, Sums, blocks};
+use super::blocks::{Args, CONTINUE, Columns, JOIN, KEEP, Sums, blocks};
 use crate::format::Packing;
 use crate::kernels::shared::finish::{Finisher, finish};
 use crate::kernels::shared::patch::{Kernel, fill_edge, numbers};
@@ -252,7 +252,7 @@ fn multiply(
     if !proved!(there) {
         return;
     }
-    let first_chunk = if chunk.start > 0 { CONTINUE } else { 0 };
+    let (first_chunk, with_bias) = if chunk.start > 0 { (CONTINUE, 0) } else { (0, 1) };
     let mut args = Args {
         patch: patch.as_ptr(),
         weights: weights.as_ptr(),
@@ -262,7 +262,7 @@ fn multiply(
         shifts: null(),
         output: null_mut(),
         stride: channels,
-        left: numbers(group) / 2,
+        left: 2 * (numbers(group) / 2) + with_bias,
         last: 0,
         table: null(),
         shortcut: null(),
@@ -284,9 +284,9 @@ fn multiply(
         (args.shortcut, args.shortcut_stride) = (places.shortcut, places.shortcut_stride);
         (args.factor, args.lower) = (finisher.factor, places.lower);
         args.shortcut_lower = places.shortcut_lower;
-        args.parts = first_chunk;
+        args.parts = first_chunk | if finisher.table.is_null() { 0 } else { JOIN };
     }
-    if args.left > 0 {
+    if args.left > 1 {
         // SAFETY: as was just checked, `patch` has the tap pairs that `args` counts, `weights` has
         // four bytes for each of them and each pair of channels, `skip` bytes apart from one pair
         // of channels to the next, `bias` has a word for each channel of the group, and `acc` the
@@ -302,7 +302,7 @@ fn multiply(
         let last = proved!(bias.get(numbers(group) - 1)).copied().unwrap_or_default();
         let bias = [last, I32::ZERO];
         args.bias = bias.as_ptr();
-        args.left = 1;
+        args.left = 2 + with_bias;
         // SAFETY: as before, for the last pair of `left`, with a bias for each.
         unsafe { blocks(&mut args) }
     }

@@ -136,6 +136,16 @@ thumb2::finish_tiles!(
     "smmulr \\acc, \\acc, r1",
     // The sign of the sum is that of the product, unless the product is zero. It then does not
     // matter: one less than half is rounded to zero, too.
-    "smmlar r5, \\acc, r1, lr
-     add \\acc, r5, \\acc, asr #31"
+    "smmlar r5, r4, r1, lr
+     smmlar r9, r8, r1, lr
+     smmlar r10, r6, r1, lr
+     add r4, r5, r4, asr #31
+     smmlar r5, r7, r1, lr
+     add r8, r9, r8, asr #31
+     asr r4, r4, r12
+     add r6, r10, r6, asr #31
+     asr r8, r8, r12
+     add r7, r5, r7, asr #31
+     asr r6, r6, r12
+     asr r7, r7, r12"
 );

@@ -45,10 +45,13 @@ thumb2::finish_tiles!(
     finish_tiles,
     "",
     "smull r9, \\acc, \\acc, r1\n add \\acc, \\acc, r9, lsr #31",
-    "smull r9, \\acc, \\acc, r1
+    ".irp acc, r4, r8, r6, r7
+     smull r9, \\acc, \\acc, r1
      add \\acc, \\acc, r9, lsr #31
      add r5, \\acc, lr
-     add \\acc, r5, \\acc, asr #31"
+     add \\acc, r5, \\acc, asr #31
+     asr \\acc, \\acc, r12
+     .endr"
 );
 
 /// ```text

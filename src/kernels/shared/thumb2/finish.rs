@@ -10,8 +10,9 @@ const _: () = assert!(core::mem::offset_of!(Args, outputs) == 0);
 
 /// The function `$name` that makes outputs from the sums of a span:
 /// [`Tiles::finish`](crate::kernels::shared::winograd::Tiles::finish). `$high` replaces a register `\\acc` by the
-/// high word of its product with the mantissa, rounded. `$right` then also adds `lr`, and one less
-/// if the product is below zero; it may use `r5` and `r9`.
+/// high word of its product with the mantissa, rounded. `$right` does so for `r4`, `r8`, `r6` and `r7`,
+/// adds `lr`, and one less if the product is below zero, and shifts to the right by `r12`; it may use
+/// `r5`, `r9` and `r10`.
 ///
 /// ```text
 /// r0 pointers to shortcuts   r1 mantissa   r2 stride   r3 rows   r4 … r9 sums
@@ -41,15 +42,15 @@ macro_rules! finish_tiles {
                 // small by factors of two, four and four, for which later code compensates.
                 ".macro of_six a, b, c, d, e, f",
                 "sub \\b, \\b, \\c",
-                "add \\c, \\b, \\c, lsl #1",
                 "sub \\d, \\d, \\e",
-                "add \\e, \\d, \\e, lsl #1",
                 "add \\a, \\a, \\a, lsl #1",
+                "add \\c, \\b, \\c, lsl #1",
+                "add \\e, \\d, \\e, lsl #1",
+                "add \\f, \\f, \\f, lsl #1",
                 "add \\a, \\e, \\a, lsl #1",
                 "sub \\a, \\a, \\c, lsl #2",
                 "sub \\c, \\e, \\c",
                 "sub \\e, \\d, \\b, lsl #1",
-                "add \\f, \\f, \\f, lsl #1",
                 "add \\d, \\d, \\f",
                 "rsb \\d, \\b, \\d, lsl #1",
                 ".endm",
@@ -163,20 +164,18 @@ macro_rules! finish_tiles {
                 "ldm r3!, {{r4-r11}}",
                 "of_six r4, r5, r6, r7, r8, r9",
                 // Twice the sum, from 64, 32, 16 and 16 times the sum.
-                ".irp acc, r4, r8, r6, r7",
-                "mul \\acc, \\acc, r10",
-                ".endr",
+                "mul r4, r4, r10",
+                "mul r8, r8, r10",
                 "asr r4, r4, #5",
+                "mul r6, r6, r10",
                 "asr r8, r8, #4",
+                "mul r7, r7, r10",
                 "asr r6, r6, #3",
                 "asr r7, r7, #3",
                 // JOIN becomes the sign, LEFT the carry.
                 "lsls r9, r12, #23",
                 "bmi.w 8f",
-                ".irp acc, r4, r8, r6, r7",
                 $right,
-                "asr \\acc, \\acc, r12",
-                ".endr",
                 "9:",
                 ".irp acc, r4, r8, r6, r7",
                 "ssat \\acc, #8, \\acc",
@@ -222,10 +221,7 @@ macro_rules! finish_tiles {
                 "b.w 9b",
                 // With a smaller factor.
                 "10:",
-                ".irp acc, r4, r8, r6, r7",
                 $right,
-                "asr \\acc, \\acc, r12",
-                ".endr",
                 "b.w 7b",
                 $crate::kernels::shared::thumb2::stream16::stream16_row!(),
                 ".purgem of_six",

@@ -81,31 +81,31 @@ pub(super) const KEEP: usize = 2;
 pub(super) const JOIN: usize = 4;
 
 /// Requantizes the sums of a channel, in four registers, with a shift to the right: `r2` is the
-/// mantissa, `r12` the shift, `lr` what is added before it. `$high` is overwritten.
+/// mantissa, `r4` the shift, `r5` what is added before it. `$high` is overwritten.
 macro_rules! requantize_four {
     ($high:literal: $($acc:literal)*) => {
         concat!($(
             "lsl ", $acc, ", ", $acc, ", #1\n",
-            "smmlar ", $high, ", ", $acc, ", r2, lr\n",
+            "smmlar ", $high, ", ", $acc, ", r2, r5\n",
             // Half away from zero. The sign of the sum is that of the product, unless the product
             // is zero. It then does not matter: one less than half is rounded to zero, too.
             "add ", $acc, ", ", $high, ", ", $acc, ", asr #31\n",
-            "asr ", $acc, ", ", $acc, ", r12\n",
+            "asr ", $acc, ", ", $acc, ", r4\n",
         )*)
     };
 }
 
-/// The same for shifts to the left; `r12` is the shift plus one.
+/// The same for shifts to the left; `r4` is the shift plus one.
 macro_rules! scale_four {
     ($($acc:literal)*) => {
         concat!($(
-            "lsl ", $acc, ", ", $acc, ", r12\n",
+            "lsl ", $acc, ", ", $acc, ", r4\n",
             "smmulr ", $acc, ", ", $acc, ", r2\n",
         )*)
     };
 }
 
-/// Adds a shortcut's value from the table: `r1` is the shortcut, `r2` the table, `r12` the bits.
+/// Adds a shortcut's value from the table: `r1` is the shortcut, `r2` the table, `r4` the bits.
 macro_rules! join_one {
     ($acc:literal, $place:literal) => {
         concat!(
@@ -122,7 +122,7 @@ macro_rules! join_one {
             $acc,
             ", ",
             $acc,
-            ", r12\n",
+            ", r4\n",
         )
     };
 }
@@ -131,7 +131,7 @@ macro_rules! join_one {
 macro_rules! to_stream16 {
     ($stream:literal) => {
         if_stream16!({
-            concat!("lsls lr, r1, #31\n", "bmi.w ", $stream, "f\n")
+            concat!("lsls r5, r1, #31\n", "bmi.w ", $stream, "f\n")
         } else {
             ""
         })
@@ -147,7 +147,7 @@ macro_rules! each {
 }
 
 /// Adds the shortcut's value at one position, multiplied by the factor. `r1` points to the upper
-/// bytes, `r2` to the lower; `r12` is 2⁶ times the factor.
+/// bytes, `r2` to the lower; `r4` is 2⁶ times the factor.
 #[cfg(feature = "stream16")]
 macro_rules! add_number {
     ($acc:literal, $upper:literal, $lower:literal) => {
@@ -162,14 +162,14 @@ macro_rules! add_number {
             // Equal to the product shifted by ten bits.
             "smlawb ",
             $acc,
-            ", r12, r3, ",
+            ", r4, r3, ",
             $acc,
             "\n",
         )
     };
 }
 
-/// Finishes a channel of a 16-bit stream, and continues at `$done`. `r12` is the shift, `r2` the
+/// Finishes a channel of a 16-bit stream, and continues at `$done`. `r4` is the shift, `r2` the
 /// mantissa, `r3` the offset. It takes 14 instructions for each output.
 macro_rules! stream16_channel {
     ($o:literal $a:literal $b:literal $c:literal $d:literal $stream:literal $done:literal) => {
@@ -177,55 +177,55 @@ macro_rules! stream16_channel {
             concat!(
                 $stream,
                 ":\n",
-                "cmp r12, #0\n",
+                "cmp r4, #0\n",
                 "ble 1f\n",
-                "mov lr, #1\n",
-                "lsl lr, lr, r12\n",
-                each!($a $b $c $d: "lsl \\acc, \\acc, #1\n" "smmulr \\acc, \\acc, r2\n" "add r1, \\acc, lr, asr #1\n" "add \\acc, r1, \\acc, asr #31\n" "asr \\acc, \\acc, r12\n" "add \\acc, \\acc, r3\n"),
+                "mov r5, #1\n",
+                "lsl r5, r5, r4\n",
+                each!($a $b $c $d: "lsl \\acc, \\acc, #1\n" "smmulr \\acc, \\acc, r2\n" "add r1, \\acc, r5, asr #1\n" "add \\acc, r1, \\acc, asr #31\n" "asr \\acc, \\acc, r4\n" "add \\acc, \\acc, r3\n"),
                 "b 2f\n",
                 "1:\n",
-                "rsb r12, r12, #1\n",
-                each!($a $b $c $d: "lsl \\acc, \\acc, r12\n" "smmlar \\acc, \\acc, r2, r3\n"),
+                "rsb r4, r4, #1\n",
+                each!($a $b $c $d: "lsl \\acc, \\acc, r4\n" "smmlar \\acc, \\acc, r2, r3\n"),
                 "2:\n",
                 "ldr r1, [r0, #{shortcut}]\n",
                 "ldr r2, [r0, #{shortcut_lower}]\n",
-                "ldr lr, [r0, #{shortcut_stride}]\n",
-                "ldr r12, [r0, #{factor}]\n",
-                "lsls r12, r12, #6\n",
+                "ldr r5, [r0, #{shortcut_stride}]\n",
+                "ldr r4, [r0, #{factor}]\n",
+                "lsls r4, r4, #6\n",
                 "beq 3f\n",
                 "add r1, r1, #",
                 $o,
                 "\n",
                 "add r2, r2, r1\n",
                 add_number!($a, "[r1]", "[r2]"),
-                add_number!($b, "[r1, lr]", "[r2, lr]"),
-                "add r1, r1, lr, lsl #1\n",
-                "add r2, r2, lr, lsl #1\n",
+                add_number!($b, "[r1, r5]", "[r2, r5]"),
+                "add r1, r1, r5, lsl #1\n",
+                "add r2, r2, r5, lsl #1\n",
                 add_number!($c, "[r1]", "[r2]"),
-                add_number!($d, "[r1, lr]", "[r2, lr]"),
+                add_number!($d, "[r1, r5]", "[r2, r5]"),
                 "ldr r0, [sp]\n",
                 "3:\n",
                 "mov r3, #128\n",
-                "ldr lr, [r0, #{lower}]\n",
+                "ldr r5, [r0, #{lower}]\n",
                 "ldrd r1, r2, [r0, #{output}]\n",
                 each!($a $b $c $d: "ssat \\acc, #16, \\acc, asr #4\n" "qadd16 \\acc, \\acc, r3\n"),
                 "add r1, r1, #",
                 $o,
                 "\n",
-                "add lr, lr, r1\n",
+                "add r5, r5, r1\n",
                 "strb ",
                 $a,
-                ", [lr]\n",
+                ", [r5]\n",
                 "strb ",
                 $b,
-                ", [lr, r2]\n",
-                "add lr, lr, r2, lsl #1\n",
+                ", [r5, r2]\n",
+                "add r5, r5, r2, lsl #1\n",
                 "strb ",
                 $c,
-                ", [lr]\n",
+                ", [r5]\n",
                 "strb ",
                 $d,
-                ", [lr, r2]\n",
+                ", [r5, r2]\n",
                 each!($a $b $c $d: "asr \\acc, \\acc, #8\n"),
                 "strb ",
                 $a,
@@ -257,12 +257,12 @@ macro_rules! requantize_channel {
     ($($acc:literal)*) => {
         concat!(
             "ldr r2, [r1], #4\n",
-            "ldrsb r12, [r3], #1\n",
-            "ldr lr, [r0, #{last}]\n",
-            "rsb r12, r12, #0\n",
+            "ldrsb r4, [r3], #1\n",
+            "ldr r5, [r0, #{last}]\n",
+            "rsb r4, r4, #0\n",
             // The zero point is added before the shift.
-            "lsl lr, lr, r12\n",
-            "asr lr, lr, #1\n",
+            "lsl r5, r5, r4\n",
+            "asr r5, r5, #1\n",
             requantize_four!("r0": $($acc)*),
         )
     };
@@ -277,33 +277,33 @@ macro_rules! join_channel {
         concat!(
             "ldrd r1, r3, [r0, #{mantissas}]\n",
             "ldr r2, [r1], #4\n",
-            "ldrsb r12, [r3], #1\n",
+            "ldrsb r4, [r3], #1\n",
             "strd r1, r3, [r0, #{mantissas}]\n",
             "ldrd r3, r1, [r0, #{last}]\n",
-            "rsb r12, r12, #0\n",
+            "rsb r4, r4, #0\n",
             to_stream16!($stream),
-            "cmp r12, #0\n",
+            "cmp r4, #0\n",
             "ble 11f\n",
-            "mov lr, #1\n",
-            "lsl lr, lr, r12\n",
-            "lsr lr, lr, #1\n",
+            "mov r5, #1\n",
+            "lsl r5, r5, r4\n",
+            "lsr r5, r5, #1\n",
             requantize_four!("r3": $a $b $c $d),
             "b 12f\n",
             // A factor of a half or more, which is usual with the extra bits of a join.
             "11:\n",
-            "rsb r12, r12, #1\n",
+            "rsb r4, r4, #1\n",
             scale_four!($a $b $c $d),
             "12:\n",
             "mov r2, r1\n",
             "ldr r1, [r0, #{shortcut}]\n",
-            "ldr r12, [r0, #{last}]\n",
-            "ldr lr, [r0, #{shortcut_stride}]\n",
+            "ldr r4, [r0, #{last}]\n",
+            "ldr r5, [r0, #{shortcut_stride}]\n",
             "add r1, r1, #", $o, "\n",
             join_one!($a, "[r1]"),
-            join_one!($b, "[r1, lr]"),
-            "add r1, r1, lr, lsl #1\n",
+            join_one!($b, "[r1, r5]"),
+            "add r1, r1, r5, lsl #1\n",
             join_one!($c, "[r1]"),
-            join_one!($d, "[r1, lr]"),
+            join_one!($d, "[r1, r5]"),
             "ssat ", $a, ", #8, ", $a, "\n",
             "ssat ", $b, ", #8, ", $b, "\n",
             "ssat ", $c, ", #8, ", $c, "\n",
@@ -326,16 +326,16 @@ macro_rules! sixteen_pairs {
         concat!(
             ".rept 16\n",
             $($load, "\n",)+
-            "ldrd r12, lr, [r0], #8
-             smlad r4, r12, r2, r4
-             smlad r8, r12, r3, r8
-             smlad r5, lr, r2, r5
-             smlad r9, lr, r3, r9
-             ldrd r12, lr, [r0], #8
-             smlad r6, r12, r2, r6
-             smlad r10, r12, r3, r10
-             smlad r7, lr, r2, r7
-             smlad r11, lr, r3, r11
+            "ldm r0!, {{r4, r5}}
+             smlad r6, r4, r2, r6
+             smlad r10, r4, r3, r10
+             smlad r7, r5, r2, r7
+             smlad r11, r5, r3, r11
+             ldm r0!, {{r4, r5}}
+             smlad r8, r4, r2, r8
+             smlad r12, r4, r3, r12
+             smlad r9, r5, r2, r9
+             smlad lr, r5, r3, lr
              .endr",
         )
     };
@@ -345,9 +345,9 @@ macro_rules! sixteen_pairs {
 ///
 /// ```text
 /// while summing:   r0 patch   r1 weights   r2 weights of a   r3 weights of b
-///                  r4 … r7  acc[a][0 … 3]   r8 … r11  acc[b][0 … 3]
-///                  r12 lr  values of two columns
-/// while finishing: r0 arguments   r1 r2 r3 r12 lr as the macros above say
+///                  r6 … r9  acc[a][0 … 3]   r10 … lr  acc[b][0 … 3]
+///                  r4 r5  values of two columns
+/// while finishing: r0 arguments   r1 r2 r3 r4 r5 as the macros above say
 /// [sp] arguments   [sp, 4] where the patch ends   [sp, 8] where the first round begins
 /// ```
 ///
@@ -364,17 +364,17 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         // The first round of sixteen tap pairs may start in its middle, so that all others are whole.
         "ldr r1, [r0, #{pairs}]",
         "ldr r2, [r0, #{patch}]",
-        "ldr r4, [r0, #{int16}]",
+        "ldr r6, [r0, #{int16}]",
         "add r2, r2, r1, lsl #4",
         "rsb r1, r1, #0",
         "and r1, r1, #15",
         "adr.w r3, 3f",
-        "mov r12, #{int8_pair}",
-        "cbz r4, 1f",
+        "mov r4, #{int8_pair}",
+        "cbz r6, 1f",
         "adr.w r3, 5f",
-        "mov r12, #{int16_pair}",
+        "mov r4, #{int16_pair}",
         "1:",
-        "mla r1, r1, r12, r3",
+        "mla r1, r1, r4, r3",
         "orr r1, r1, #1", // Thumb
         "strd r0, r2, [sp]",
         "str r1, [sp, #8]",
@@ -383,14 +383,14 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         // The next two channels.
         "2:",
         "ldr r1, [r0, #{bias}]",
-        "ldrd r4, r8, [r1], #8",
+        "ldrd r6, r10, [r1], #8",
         "str r1, [r0, #{bias}]",
-        "mov r5, r4",
-        "mov r6, r4",
-        "mov r7, r4",
-        "mov r9, r8",
-        "mov r10, r8",
-        "mov r11, r8",
+        "mov r7, r6",
+        "mov r8, r6",
+        "mov r9, r6",
+        "mov r11, r10",
+        "mov r12, r10",
+        "mov lr, r10",
         "17:",
         "ldrd r0, r1, [r0, #{patch}]",
         "ldr.w pc, [sp, #8]",
@@ -406,7 +406,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         // As int16.
         ".p2align 2",
         "5:",
-        sixteen_pairs!("ldrd r2, r3, [r1], #8"),
+        sixteen_pairs!("ldm r1!, {{r2, r3}}"),
         assert_length!("5b", "16 * {int16_pair}"),
         "ldr r2, [sp, #4]",
         "cmp r0, r2",
@@ -419,25 +419,25 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "bne.w 4f",
         "16:",
         "ldrd r1, r3, [r0, #{mantissas}]",
-        requantize_channel!("r4" "r5" "r6" "r7"),
+        requantize_channel!("r6" "r7" "r8" "r9"),
         "ldr r0, [sp]",
-        requantize_channel!("r8" "r9" "r10" "r11"),
+        requantize_channel!("r10" "r11" "r12" "lr"),
         "ldr r0, [sp]",
         "strd r1, r3, [r0, #{mantissas}]",
         // Both channels of a column are written at once.
-        ".irp acc, r4, r5, r6, r7, r8, r9, r10, r11",
+        ".irp acc, r6, r7, r8, r9, r10, r11, r12, lr",
         "ssat \\acc, #8, \\acc",
         ".endr",
-        "bfi r4, r8, #8, #8",
-        "bfi r5, r9, #8, #8",
         "bfi r6, r10, #8, #8",
         "bfi r7, r11, #8, #8",
+        "bfi r8, r12, #8, #8",
+        "bfi r9, lr, #8, #8",
         "ldrd r1, r2, [r0, #{output}]",
         "add r3, r1, r2, lsl #1",
-        "strh r5, [r1, r2]",
-        "strh r4, [r1], #2",
-        "strh r6, [r3]",
-        "strh r7, [r3, r2]",
+        "strh r7, [r1, r2]",
+        "strh r6, [r1], #2",
+        "strh r8, [r3]",
+        "strh r9, [r3, r2]",
         "str r1, [r0, #{output}]",
         "9:",
         "ldr r1, [r0, #{left}]",
@@ -453,7 +453,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         // Sums that were kept.
         "1:",
         "ldr r1, [r0, #{acc}]",
-        "ldm r1, {{r4-r11}}",
+        "ldm r1, {{r6-r12, lr}}",
         "b.w 17b",
         // A chunk, or a join.
         "4:",
@@ -467,21 +467,21 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "add r1, r2, #32",
         "str r1, [r0, #{acc}]",
         "bpl 7f",
-        "stm r2, {{r4-r11}}",
+        "stm r2, {{r6-r12, lr}}",
         "b 9b",
         "7:",
         "bcc 16b",
-        join_channel!("0" "r4" "r5" "r6" "r7" "13" "14"),
-        join_channel!("1" "r8" "r9" "r10" "r11" "15" "19"),
+        join_channel!("0" "r6" "r7" "r8" "r9" "13" "14"),
+        join_channel!("1" "r10" "r11" "r12" "lr" "15" "19"),
         "ldrd r1, r2, [r0, #{shortcut}]",
         "add r1, r1, #2",
         "add r2, r2, #2",
         "strd r1, r2, [r0, #{shortcut}]",
         "b.w 9b",
-        stream16_channel!("0" "r4" "r5" "r6" "r7" "13" "14"),
-        stream16_channel!("1" "r8" "r9" "r10" "r11" "15" "19"),
-        int8_pair = const 13 * 4,
-        int16_pair = const 11 * 4,
+        stream16_channel!("0" "r6" "r7" "r8" "r9" "13" "14"),
+        stream16_channel!("1" "r10" "r11" "r12" "lr" "15" "19"),
+        int8_pair = const 11 * 4 + 2 * 2,
+        int16_pair = const 8 * 4 + 3 * 2,
         pairs = const offset_of!(Args, pairs),
         int16 = const offset_of!(Args, int16),
         parts = const offset_of!(Args, parts),

@@ -19,9 +19,10 @@ squares::winograd_tiles!(
 /// ```text
 /// r0 values   r1 weights   r2 r3 weights of two channels   r6 … r12 lr sums, channel by channel
 /// r4 r5  values of two tiles
-/// [sp] where the weights of this position end   [sp, 4] where the first round begins
+/// [sp] where the weights of this position end   [sp, 4] what follows the first pair
 /// [sp, 8] bytes of a position's weights   [sp, 12] sums   [sp, 16] where they end
-/// [sp, 20] what follows a round
+/// [sp, 20] where the first round begins
+/// carry: whether a position has several rounds
 /// ```
 ///
 /// # Safety
@@ -47,24 +48,23 @@ unsafe extern "C" fn multiply(
         "mov r4, #{pair}",
         "mla r6, r6, r4, r7",
         "orr r6, r6, #1", // Thumb
+        "str r6, [sp, #20]",
+        // A position with up to 17 pairs has one round.
+        "cmp r2, #17",
+        "it hi",
+        "adrhi.w r6, 6f",
+        "orr r6, r6, #1",
         "lsl r7, r2, #4",
         "strd r6, r7, [sp, #4]",
         "add r7, r7, r1",
         "str r7, [sp]",
-        // A position with up to 17 pairs has one round.
-        "adr.w r7, 5f",
-        "cmp r2, #17",
-        "it hi",
-        "adrhi.w r7, 4f",
-        "orr r7, r7, #1",
-        "str r7, [sp, #20]",
-        "add r4, r3, #36 * 32",
+        // This clears the carry.
+        "adds r4, r3, #36 * 32",
         "strd r3, r4, [sp, #12]",
         // The next position.
         "2:",
-        "ldrd r10, r12, [r1, #8]",
-        "ldrd r6, r8, [r1], #16",
-        "ldrd r4, r5, [r0], #8",
+        "ldm r1!, {{r6, r8, r10, r12}}",
+        "ldm r0!, {{r4, r5}}",
         "smuad r7, r5, r6",
         "smuad r6, r4, r6",
         "smuad r9, r5, r8",
@@ -90,22 +90,28 @@ unsafe extern "C" fn multiply(
         "smlad lr, r5, r3, lr",
         ".endr",
         assert_length!("3b", "16 * {pair}"),
-        "ldr.w pc, [sp, #20]",
-        "4:",
-        "ldr r2, [sp]",
-        "cmp r1, r2",
-        "bne.w 3b",
-        "ldr r3, [sp, #8]",
-        "add r2, r2, r3",
-        "str r2, [sp]",
+        "bcs.w 4f",
         "5:",
         "ldrd r2, r3, [sp, #12]",
         "stm r2!, {{r6-r12, lr}}",
         "str r2, [sp, #12]",
+        // The carry is clear until the end.
         "cmp r2, r3",
         "bne.w 2b",
         "add sp, sp, #28",
         "pop {{r4-r11, pc}}",
+        // Several rounds.
+        "6:",
+        "cmp r0, r0",
+        "ldr.w pc, [sp, #20]",
+        "4:",
+        "ldr r2, [sp]",
+        "cmp r2, r1",
+        "bne.w 3b",
+        "ldr r3, [sp, #8]",
+        "add r2, r2, r3",
+        "str r2, [sp]",
+        "b.w 5b",
         pair = const 8 * 4 + 3 * 2,
     )
 }

@@ -49,17 +49,16 @@ unsafe extern "C" fn multiply(
         "mla r6, r6, r4, r7",
         "orr r6, r6, #1", // Thumb
         "str r6, [sp, #20]",
-        // A position with up to 17 pairs has one round.
+        // A position with up to 16 pairs has one round.
         "cmp r2, #17",
-        "it hi",
-        "adrhi.w r6, 6f",
+        "it hs",
+        "adrhs.w r6, 6f",
         "orr r6, r6, #1",
         "lsl r7, r2, #4",
         "strd r6, r7, [sp, #4]",
         "add r7, r7, r1",
         "str r7, [sp]",
-        // This clears the carry.
-        "adds r4, r3, #36 * 32",
+        "add r4, r3, #36 * 32",
         "strd r3, r4, [sp, #12]",
         // The next position.
         "2:",

@@ -145,7 +145,8 @@ pub(crate) fn run(
             zero,
         },
     });
-    let scratch = &mut memory.scratch.0[..conv.scratch_bytes()];
+    // Two rows of tiles with this many channels have no room.
+    let scratch = memory.scratch.0.get_mut(..conv.scratch_bytes())?;
     let mut run = |backend: &dyn Fn(&mut [u8], &mut Outputs<'_>), rows: &mut [[i8; ROW]]| {
         rows.copy_from_slice(&memory.shortcuts);
         let mut outputs: Outputs<'_> = Default::default();

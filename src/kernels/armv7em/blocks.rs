@@ -462,7 +462,6 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "str r1, [r0, #{weights}]",
         // KEEP becomes the sign, JOIN the carry.
         "lsls r3, r3, #1",
-        "beq 7f",
         "ldr r2, [r0, #{acc}]",
         "add r1, r2, #32",
         "str r1, [r0, #{acc}]",

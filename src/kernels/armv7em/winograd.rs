@@ -122,7 +122,6 @@ thumb2::transform_kernels!(
     "pkhbt r4, r4, r7, lsl #16
      pkhbt r5, r5, r8, lsl #16
      pkhbt r6, r6, r9, lsl #16",
-    "",
     "sadd16 r8, r4, r6
      sadd16 r7, r8, r5
      ssub16 r8, r8, r5
@@ -132,7 +131,22 @@ thumb2::transform_kernels!(
      sadd16 r5, r5, r5
      sadd16 r9, r10, r5
      ssub16 r10, r10, r5",
-    ""
+    // A Cortex-M7 stores while it adds.
+    "sadd16 r8, r4, r6
+     str r4, [r1]
+     sadd16 r10, r6, r6
+     str r6, [r3, r2, lsl #1]
+     sadd16 r7, r8, r5
+     ssub16 r8, r8, r5
+     str r7, [r1, r2]
+     sadd16 r10, r10, r10
+     str r8, [r1, r2, lsl #1]
+     sadd16 r10, r4, r10
+     sadd16 r5, r5, r5
+     sadd16 r9, r10, r5
+     ssub16 r10, r10, r5
+     str r9, [r3]
+     str r10, [r3, r2]"
 );
 
 thumb2::finish_tiles!(

@@ -27,18 +27,30 @@ thumb2::transform_kernels!(
     "add r4, r4, r7, lsl #16
      add r5, r5, r8, lsl #16
      add r6, r6, r9, lsl #16",
-    // Corrects the borrow of the low half in advance.
-    "add r4, r4, #0x8000",
     "add r8, r4, r6
      add r7, r8, r5
      sub r8, r8, r5
      add r10, r4, r6, lsl #2
      add r9, r10, r5, lsl #1
      sub r10, r10, r5, lsl #1",
-    "add r6, r6, #0x8000
+    // The first line corrects the borrow of the low half in advance.
+    "add r4, r4, #0x8000
+     add r8, r4, r6
+     add r7, r8, r5
+     sub r8, r8, r5
+     add r10, r4, r6, lsl #2
+     add r9, r10, r5, lsl #1
+     sub r10, r10, r5, lsl #1
+     add r6, r6, #0x8000
      .irp value, r4, r7, r8, r9, r10, r6
      eor \\value, \\value, #0x8000
-     .endr"
+     .endr
+     str r4, [r1]
+     str r7, [r1, r2]
+     str r8, [r1, r2, lsl #1]
+     str r9, [r3]
+     str r10, [r3, r2]
+     str r6, [r3, r2, lsl #1]"
 );
 
 thumb2::finish_tiles!(

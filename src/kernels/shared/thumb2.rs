@@ -200,8 +200,9 @@ macro_rules! transform_tiles {
 /// [`Tiles::weights`](super::winograd::Tiles::weights). Two kernels go through the transform in one
 /// register, as values do. `$pair` makes `r4`, `r5`, `r6` from `r4` and `r7`, `r5` and `r8`, `r6`
 /// and `r9`. `$of_three` is G · `r4`, `r5`, `r6`; its results are in `r4`, `r7`, `r8`, `r9`, `r10`,
-/// `r6`. `$before` and `$mend` around it make two int16 from each of these: the first weight has
-/// the factor one in all positions but the last, and the last position is the third weight.
+/// `r6`. `$row` does the same, makes two int16 from each of these, and stores them in this order at
+/// positions from `r1` and, from the fourth on, from `r3`: the first weight has the factor one in all
+/// positions but the last, and the last position is the third weight.
 ///
 /// ```text
 /// r0 kernels   r1 weights   r2 bytes of a position   r3 three positions on   r4 r5 r6 three weights
@@ -210,7 +211,7 @@ macro_rules! transform_tiles {
 /// [sp] columns that are transformed: three of each of six rows
 /// ```
 macro_rules! transform_kernels {
-    ($name:ident, $cpu:literal, $pair:literal, $before:literal, $of_three:literal, $mend:literal) => {
+    ($name:ident, $cpu:literal, $pair:literal, $of_three:literal, $row:literal) => {
         /// # Safety
         ///
         /// `pairs` is not zero. There are eight kernels for each pair, and room for `pairs` weights
@@ -252,16 +253,8 @@ macro_rules! transform_kernels {
                 "mov r11, sp",
                 ".rept 6",
                 "ldm r11!, {{r4-r6}}",
-                $before,
-                $of_three,
-                $mend,
                 "add r3, r1, r12, lsr #1",
-                "str r4, [r1]",
-                "str r7, [r1, r2]",
-                "str r8, [r1, r2, lsl #1]",
-                "str r9, [r3]",
-                "str r10, [r3, r2]",
-                "str r6, [r3, r2, lsl #1]",
+                $row,
                 "add r1, r1, r12",
                 ".endr",
                 "add r3, r12, r12, lsl #1",

@@ -7,15 +7,18 @@
 //! | | Cortex-M7 | Cortex-M55 |
 //! |---|---|---|
 //! | instructions that start in a cycle | 2 | 1 |
-//! | units | 2 to compute, 2 to load, one each to shift, store, multiply and branch | one to load and store vectors, one each to compute and multiply them, each for 2 cycles |
+//! | units | 2 to compute, 2 to load, one each to shift, store, multiply and branch, and one for parts of registers | one to load and store vectors, one each to compute and multiply them, each for 2 cycles |
 //! | result of a computation; of a load | next cycle | next cycle; one later |
 //! | result of a load of a byte or half-word, of a multiplication, of vectors | one later | one later |
 //! | vectors that are loaded, or computed without a multiplication | – | next cycle, as beats follow each other |
 //! | an address, or a value that is shifted, is needed | a cycle earlier | a cycle earlier |
 //! | a value that is accumulated to is needed | a cycle later | a cycle later |
 //! | load or store of several registers | two per cycle, alone | two per cycle, at worst one |
+//! | result of a saturation | one later | next cycle |
 //! | division | 2 to 12, alone | 2 to 12, alone |
 //! | any jump | 0 to 2 more, as branches are predicted | 0 to 2 more; none at the end of a low-overhead loop |
+//!
+//! Instructions for parts of registers extend, saturate or extract, or compute with bytes or halves in parallel.
 //!
 //! After a label that is reached from elsewhere, timing starts anew.
 
@@ -56,13 +59,14 @@ enum Unit {
     Multiply,
     Branch,
     Shift,
+    Parts,
     VectorMemory,
     VectorCompute,
     VectorMultiply,
 }
 
 impl Unit {
-    const COUNT: usize = 9;
+    const COUNT: usize = 10;
 
     /// Number of such units on a core that starts several instructions in a cycle.
     fn number(self) -> u64 {
@@ -202,7 +206,11 @@ impl Dual {
     }
 
     fn begin(&self, now: &mut Now, this: &Instruction, code: &[u8], bound: Bound) {
+        let parts = Parts::decode(code).filter(|_| self.width > 1);
         let (unit, latency) = match this.kind {
+            Kind::Processing if parts.is_some() => {
+                (Unit::Parts, 1 + u64::from(parts == Some(Parts::Saturates)))
+            }
             Kind::Processing | Kind::Division => (Unit::Compute, 1),
             Kind::Multiplication { .. } => (Unit::Multiply, 2),
             Kind::Branch | Kind::TableBranch => (Unit::Branch, 1),
@@ -225,7 +233,8 @@ impl Dual {
         let sums = now.of(this.adds).saturating_sub(1);
         now.advance(operands.max(early).max(sums));
         let full = now.begun + if several > 0 { self.width } else { 1 } > self.width;
-        let units = [Some(unit), (this.shifts != 0).then_some(Unit::Shift)];
+        let shifts = this.shifts != 0 || parts.is_some_and(|parts| parts != Parts::Parallel);
+        let units = [Some(unit), shifts.then_some(Unit::Shift)];
         let is_busy = |unit: &Unit| now.busy[*unit as usize] == unit.number();
         if full && now.begun > 0 || units.iter().flatten().any(is_busy) {
             now.advance(now.cycle + 1);
@@ -238,6 +247,38 @@ impl Dual {
         }
         let cycle = now.cycle;
         now.set(this.writes, cycle + latency);
+    }
+}
+
+/// An instruction for parts of registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    /// It extends, or computes in parallel.
+    Parallel,
+    /// It extracts or packs, for which it also shifts.
+    Shifts,
+    /// It saturates, and shifts.
+    Saturates,
+}
+
+impl Parts {
+    /// Encodings are from the Armv7-M Architecture Reference Manual, chapter A5.
+    fn decode(code: &[u8]) -> Option<Self> {
+        let (code, more) = match *code {
+            [_, 0xb2] => return Some(Self::Parallel),
+            [_, 0xba] => return Some(Self::Shifts),
+            [a, b, c, d] => (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])),
+            _ => return None,
+        };
+        match code & 0xfff0 {
+            0xfa00..=0xfa50 if more & 0x0080 != 0 => Some(Self::Parallel),
+            0xfa80..=0xfae0 if more & 0x0080 == 0 => Some(Self::Parallel),
+            0xfa80 | 0xfaa0 => Some(Self::Parallel),
+            0xfa90 | 0xeac0 => Some(Self::Shifts),
+            0xf300 | 0xf320 | 0xf380 | 0xf3a0 if more & 0x8000 == 0 => Some(Self::Saturates),
+            0xf340 | 0xf3c0 if more & 0x8000 == 0 => Some(Self::Shifts),
+            _ => None,
+        }
     }
 }
 
@@ -280,6 +321,20 @@ mod tests {
         assert_eq!(of_row(Core::CortexM7, &[&[0x1c49], &[0x1c49]]), 2);
         // adds r1, r1, #1; ldr r0, [r1]
         assert_eq!(of_row(Core::CortexM7, &[&[0x1c49], &[0x6808]]), 3);
+    }
+
+    #[test]
+    fn a_cortex_m7_has_one_unit_for_parts_of_registers() {
+        let extend: [&[u16]; 2] = [&[0xfa2f, 0xf283], &[0xfa2f, 0xf484]]; // sxtb16 r2, r3; r4, r4
+        assert_eq!(of_row(Core::CortexM7, &extend), 2);
+        // sadd16 r5, r3, r3; pkhbt r5, r3, r6
+        assert_eq!(of_row(Core::CortexM7, &[extend[0], &[0xfa93, 0xf503]]), 2);
+        assert_eq!(of_row(Core::CortexM7, &[extend[0], &[0xeac3, 0x0506]]), 2);
+        // ssat r0, #8, r0; then an addition that needs it: adds r0, r0, #1
+        let [saturate, add]: [&[u16]; 2] = [&[0xf300, 0x0007], &[0x1c40]];
+        assert_eq!(of_row(Core::CortexM7, &[saturate, add]), 3);
+        assert_eq!(of_row(Core::CortexM7, &[extend[0], &[0x1c40]]), 1);
+        assert_eq!(of_row(Core::CortexM55, &[saturate, add]), 2);
     }
 
     #[test]

@@ -99,6 +99,40 @@ fn variants_are_built_and_read_back() {
     assert_eq!(made("resnet20 --input 48x64", none, Some([48, 64])).1.input, [48, 64, 3]);
 }
 
+/// A checkpoint of a network for grey images, and of one that ends in its last sum.
+#[test]
+fn checkpoints_may_have_one_channel_and_no_last_norm() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    succeed(folder.path(), "new preact-resnet18 --input 16x16 -o a.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let [out, channels, ..] = file.tensor("conv1.weight").unwrap().shape()[..] else { panic!() };
+    let weights = file.tensor("conv1.weight").unwrap();
+    let taps = weights.data().chunks(weights.data().len() / out);
+    let grey: Vec<u8> = taps.flat_map(|taps| taps[..taps.len() / channels].to_vec()).collect();
+    let mut tensors = Vec::new();
+    for (name, tensor) in file.iter().filter(|(name, _)| !name.starts_with("bn.")) {
+        let tensor = match name {
+            "conv1.weight" => {
+                let shape = vec![out, 1, 3, 3];
+                safetensors::tensor::TensorView::new(tensor.dtype(), shape, &grey).unwrap()
+            }
+            _ => tensor,
+        };
+        tensors.push((format!("net.module.{name}"), tensor));
+    }
+    safetensors::serialize_to_file(tensors, None, &path).unwrap();
+    let arch = Some("preact-resnet18".parse().unwrap());
+    let options = Options { arch, input: Some([16, 16]), ..Options::default() };
+    let Imported::Float(network) = import::load(&path, &options).unwrap() else { panic!() };
+    assert_eq!(network.input, [16, 16, 1]);
+    let norms = network.nodes.iter().filter(|node| matches!(node.op, Op::BatchNorm(_)));
+    let relus = network.nodes.iter().filter(|node| matches!(node.op, Op::Relu)).count();
+    // Two in each block; the second follows a convolution, and is a part of it.
+    assert_eq!((norms.count(), relus), (8, 16));
+}
+
 #[test]
 fn variants_run_as_int8() {
     let folder = tempfile::tempdir().unwrap();

@@ -101,7 +101,10 @@ impl Builder {
             variant.stem = Some(Stem::Small);
         }
         let [height, width] = input.unwrap_or(arch.default_input(&variant));
-        Ok(Self { arch, variant, tensors, network: Network::new([height, width, 3], "input")? })
+        // Colours, or grey.
+        let channels = tensors.image_channels().filter(|&channels| channels == 1).unwrap_or(3);
+        let network = Network::new([height, width, channels], "input")?;
+        Ok(Self { arch, variant, tensors, network })
     }
 
     fn network(&mut self) -> Result<NodeId, LayerProblem> {
@@ -144,7 +147,10 @@ impl Builder {
                 };
             }
         }
-        if before {
+        // Some repositories end in the last sum.
+        if before
+            && (self.tensors.is_made() || self.tensors.names().any(|name| name.starts_with("bn.")))
+        {
             x = self.norm_relu(x, "bn")?;
         }
         Ok(x)

@@ -104,6 +104,7 @@ impl Arch {
         "plain32" Cifar Plain 16 [5, 5, 5],
         "plain44" Cifar Plain 16 [7, 7, 7],
         "plain56" Cifar Plain 16 [9, 9, 9],
+        "preact-resnet18" Cifar PreActivation 64 [2, 2, 2, 2],
         "preact-resnet20" Cifar PreActivation 16 [3, 3, 3],
         "preact-resnet110" Cifar PreActivation 16 [18, 18, 18],
         "preact-resnet164" CifarBottleneck PreActivation 16 [18, 18, 18],

@@ -294,6 +294,39 @@ impl Network {
         false
     }
 
+    /// Whether operators show that all values of a node's output are positive: something that is never
+    /// negative, times positive factors, plus positive offsets.
+    pub(crate) fn is_above_zero(&self, node: NodeId) -> bool {
+        let mut least = 0.0;
+        let mut id = node;
+        let mut factors = 1.0;
+        loop {
+            let node = &self.nodes[id];
+            let Op::BatchNorm(norm) = &node.op else { break };
+            let affine = (0..norm.scale.len()).map(|channel| norm.affine(channel));
+            let lowest = affine.fold([f64::INFINITY; 2], |[low, offset], (factor, shift)| {
+                [low.min(factor), offset.min(shift)]
+            });
+            if lowest[0] <= 0.0 || lowest[1] < 0.0 {
+                return false;
+            }
+            least += factors * lowest[1];
+            factors *= lowest[0];
+            id = node.inputs[0];
+        }
+        let is_square = |id: NodeId| {
+            let Node { op, inputs, .. } = &self.nodes[id];
+            *op == Op::Multiply && inputs[0] == inputs[1]
+        };
+        let mut source = id;
+        while let Op::GlobalAveragePool | Op::AveragePool(_) | Op::Subsample(_) | Op::MaxPool(_) =
+            self.nodes[source].op
+        {
+            source = self.nodes[source].inputs[0];
+        }
+        least > 0.0 && (is_square(source) || self.is_positive(id))
+    }
+
     /// Number of nodes that read each node.
     pub fn consumers(&self) -> Vec<usize> {
         let mut count = vec![0; self.nodes.len()];

@@ -41,6 +41,15 @@ pub(super) enum Kind {
     Grouped(usize),
     /// The same, with the dimension of the groups last.
     Shuffled(usize),
+    /// The channels of a vector divided into groups, in a tensor of `rank` dimensions.
+    Vector {
+        /// Number of groups.
+        groups: usize,
+        /// The dimensions of the groups and of their channels; all others have one element.
+        at: [usize; 2],
+        /// Number of dimensions.
+        rank: usize,
+    },
     /// Rows and columns divided into blocks of this size.
     Blocks(usize),
     /// The same, with the pixels of a block before or after the channels.
@@ -60,9 +69,10 @@ impl Derived {
                 "reads a comparison of a map with a number",
                 "write the activation as ReLU, LeakyReLU or PReLU",
             ),
-            Kind::Grouped(_) | Kind::Shuffled(_) => unsupported(
+            Kind::Grouped(_) | Kind::Vector { .. } | Kind::Shuffled(_) => unsupported(
                 "reads channels in groups",
-                "only a channel shuffle is supported: Reshape, Transpose, Reshape",
+                "a channel shuffle is supported (Reshape, Transpose, Reshape), and branches that \
+                 are weighed by a softmax over two branches, and added",
             ),
             Kind::Blocks(_) | Kind::Gathered { .. } => unsupported(
                 "reads the pixels of a map in blocks",
@@ -124,6 +134,12 @@ impl Importer<'_> {
                 "the output does not depend on the input",
                 "export the network with its class scores as the output",
             )),
+            // Scores stay a vector, however the network divides them.
+            Some(Value::Derived(Derived { kind: Kind::Vector { at, .. }, of }))
+                if at[0] < at[1] =>
+            {
+                self.settle(&of, name)
+            }
             Some(Value::Derived(derived)) => Err(derived.misplaced()),
             None => Err(corrupt("no node computes the output")),
         }

@@ -12,6 +12,7 @@ mod derived;
 mod evaluate;
 mod functions;
 mod fused;
+mod groups;
 mod importer;
 mod input;
 mod map;

@@ -6,6 +6,7 @@ use super::call::Call;
 use super::constant::Constant;
 use super::derived::derived;
 use super::evaluate::{Given, evaluate, from_to};
+use super::groups::grouped;
 use super::importer::{Derived, Importer, Value};
 use super::node::{corrupt, node_name, op_type};
 use super::operators::{operator, split};
@@ -100,6 +101,9 @@ impl Importer<'_> {
         }
         self.qdq.check_reader(node)?;
         let call = Call { node, name: node_name(node), inputs };
+        if let Some(value) = grouped(self, &call)? {
+            return Ok(value);
+        }
         if let Some(value) = derived(self, &call)? {
             return Ok(value);
         }

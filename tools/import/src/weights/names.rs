@@ -29,7 +29,8 @@ const HEADS: [&str; 6] = ["classifier.1", "classifier", "head.fc", "head", "last
 
 /// The same weights, with the names of PyTorch's own ResNets.
 pub(super) fn plain(map: Weights) -> Weights {
-    let map = deep_stem(without_wrappers(residual_functions(hugging_face(map))));
+    let map = deep_stem(without_wrappers(children(residual_functions(hugging_face(map)))));
+    let map = head_in_sequence(map);
     let has_head = ["fc.", "linear."].iter().any(|head| map.keys().any(|k| k.starts_with(head)));
     let head = HEADS.iter().find(|head| map.contains_key(&format!("{head}.weight")));
     match head {
@@ -124,6 +125,44 @@ fn residual_functions(map: Weights) -> Weights {
     })
 }
 
+/// Names of a sequence of the children of PyTorch's own ResNets: the first convolution has number 0,
+/// its batch norm number 1, and the stages have consecutive numbers.
+fn children(map: Weights) -> Weights {
+    const BLOCK: &str = ".0.conv1.weight";
+    let begins = |prefix: &str, stage: usize| map.contains_key(&format!("{prefix}{stage}{BLOCK}"));
+    let first = map.keys().filter_map(|name| name.strip_suffix("0.weight")).find_map(|prefix| {
+        let norm = map.contains_key(&format!("{prefix}1.running_mean"));
+        let first = (2..8).find(|&stage| begins(prefix, stage) && begins(prefix, stage + 1));
+        first.filter(|_| norm).map(|first| (prefix.to_owned(), first))
+    });
+    let Some((prefix, first)) = first else { return map };
+    renamed(map, |name| {
+        let (number, rest) = name.strip_prefix(&prefix)?.split_once('.')?;
+        match number.parse::<usize>().ok()? {
+            0 => Some(format!("conv1.{rest}")),
+            1 => Some(format!("bn1.{rest}")),
+            number => Some(format!("layer{}.{rest}", (number + 1).checked_sub(first)?)),
+        }
+    })
+}
+
+/// The last linear layer in a sequence of its own, in which nothing else has weights, such as a
+/// dropout and the layer: `fc.1.weight`.
+fn head_in_sequence(map: Weights) -> Weights {
+    let numbered = |name: &str| {
+        let (head, rest) = name.rsplit_once(".weight")?.0.rsplit_once('.')?;
+        let known = ["fc", "linear"].iter().chain(&HEADS).any(|known| *known == head);
+        (known && rest.parse::<usize>().is_ok()).then(|| format!("{head}.{rest}."))
+    };
+    let mut found = map.keys().filter_map(|name| numbered(name));
+    let (Some(prefix), None) = (found.next(), found.next()) else { return map };
+    let others = |name: &String| name.starts_with("fc.") || name.starts_with("linear.");
+    if map.keys().any(|name| others(name) && !name.starts_with(&prefix)) {
+        return map;
+    }
+    renamed(map, |name| name.strip_prefix(&prefix).map(|part| format!("fc.{part}")))
+}
+
 /// Names of timm's networks with a stem of three convolutions. The last batch norm of the stem is not a
 /// part of it, and an average precedes the convolution of each shortcut.
 fn deep_stem(map: Weights) -> Weights {
@@ -198,6 +237,35 @@ mod tests {
         // The names of `brooklet new`, whose stem contains all of its batch norms, stay.
         let plain = ["conv1.6.weight", "conv1.7.weight", "layer2.0.downsample.0.weight"];
         assert_eq!(names(&plain), plain);
+    }
+
+    #[test]
+    fn children_and_heads_in_sequences_are_numbered() {
+        assert_eq!(
+            names(&[
+                "features.0.weight",
+                "features.1.bias",
+                "features.1.running_mean",
+                "features.4.0.conv1.weight",
+                "features.5.0.conv1.weight",
+                "features.5.0.downsample.0.weight",
+                "fc.1.bias",
+                "fc.1.weight",
+            ]),
+            [
+                "bn1.bias",
+                "bn1.running_mean",
+                "conv1.weight",
+                "fc.bias",
+                "fc.weight",
+                "layer1.0.conv1.weight",
+                "layer2.0.conv1.weight",
+                "layer2.0.downsample.0.weight",
+            ]
+        );
+        // Two linear layers are not one.
+        let two = ["conv1.weight", "fc.0.weight", "fc.2.weight"];
+        assert_eq!(names(&two), two);
     }
 
     #[test]

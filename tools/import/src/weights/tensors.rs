@@ -8,9 +8,13 @@ use ndarray::ArrayD;
 use super::names::plain;
 use super::random::Maker;
 
-/// Counters that PyTorch stores with its batch norms, and that inference does not need.
+/// Names of losses, whose weights training scripts store beside the network.
+const LOSSES: [&str; 4] = ["criterion.", "loss.", "loss_fn.", "loss_function."];
+
+/// Counters that PyTorch stores with its batch norms, and weights of the training's loss, which
+/// inference does not need.
 pub(super) fn ignored(name: &str) -> bool {
-    name.ends_with("num_batches_tracked")
+    name.ends_with("num_batches_tracked") || LOSSES.iter().any(|loss| name.starts_with(loss))
 }
 
 /// Floats of 16 bits.
@@ -43,6 +47,11 @@ impl Tensors {
         Tensors { map: Weights::new(), maker: Some(maker) }
     }
 
+    /// Whether weights are made on demand.
+    pub(crate) fn is_made(&self) -> bool {
+        self.maker.is_some()
+    }
+
     /// All weights that were made.
     pub(crate) fn into_made(self) -> Weights {
         self.maker.map(Maker::into_weights).unwrap_or_default()
@@ -62,6 +71,13 @@ impl Tensors {
     /// Number of rows of a convolution's kernels.
     pub(crate) fn rows(&self, key: &str) -> Option<usize> {
         self.map.get(key).and_then(|tensor| tensor.shape().get(2)).copied()
+    }
+
+    /// Number of channels of the image that the first convolution reads.
+    pub(crate) fn image_channels(&self) -> Option<usize> {
+        let first = ["conv1.weight", "conv1.0.weight", "features.0.0.weight"];
+        let first = first.iter().find_map(|key| self.map.get(*key))?;
+        first.shape().get(1).copied()
     }
 
     /// Takes the tensor of this name, whose shape may be another.

@@ -147,3 +147,36 @@ def standardized(inputs, outputs):
 
 save("torch_standardized", (2, 6, 6), lambda x, conv, linear: linear(mean(F.relu(conv(x)))),
      standardized(2, 4), nn.Linear(4, 2))
+
+torch.manual_seed(1)
+
+
+def branches(x, one, two, squeeze, excite, grouped, inner, outer, linear):
+    """Branches that a softmax weighs: selective kernels, and split attention."""
+    maps = torch.stack([F.relu(one(x)), F.relu(two(x))], 1)
+    gates = excite(F.relu(squeeze(maps.sum(1).mean((2, 3), keepdim=True))))
+    x = (maps * torch.softmax(gates.reshape(-1, 2, 4, 1, 1), 1)).sum(1)
+    maps = F.relu(grouped(x)).reshape(-1, 2, 3, *x.shape[2:])
+    gates = outer(F.relu(inner(maps.sum(1).mean((2, 3), keepdim=True))))
+    gates = torch.softmax(gates.view(-1, 1, 2, 3).transpose(1, 2), 1).reshape(-1, 6)
+    x = (maps * gates.view(-1, 6, 1, 1).view(-1, 2, 3, 1, 1)).sum(1)
+    return linear(mean(x)).view(-1, 2, 2)
+
+
+save("torch_branches", (2, 7, 9), branches, nn.Conv2d(2, 4, 3, padding=1),
+     nn.Conv2d(2, 4, 3, padding=2, dilation=2), nn.Conv2d(4, 3, 1), nn.Conv2d(3, 8, 1),
+     nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.Conv2d(3, 4, 1), nn.Conv2d(4, 6, 1),
+     nn.Linear(3, 4))
+
+
+def divided(x, one, two, linear):
+    """Quotients of maps: softsign, a gate below, and SimAM's energy."""
+    x = F.softsign(one(x))
+    x = x / (torch.sigmoid(two(x)) + 0.5)
+    squares = (x - x.mean((2, 3), keepdim=True)).pow(2)
+    energy = squares / (4 * (squares.sum((2, 3), keepdim=True) / 71 + 1e-4)) + 0.5
+    return linear(mean(x * torch.sigmoid(energy)))
+
+
+save("torch_divided", (2, 8, 9), divided, nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 1),
+     nn.Linear(4, 3))

@@ -13,6 +13,7 @@ mod sums;
 
 pub(super) use self::blocks::blocks_as_channels;
 pub(super) use self::parts::{channels, split};
+pub(super) use self::sums::product;
 use super::call::Call;
 use super::importer::Importer;
 use super::map::Map;
@@ -24,7 +25,7 @@ use crate::proto::{GraphProto, NodeProto, data_type};
 pub(super) type Operator = fn(&mut Importer<'_>, &Call<'_>) -> Result<Map, Problem>;
 
 /// The operators, by ONNX's names.
-const OPERATORS: [(&str, Operator); 62] = [
+const OPERATORS: [(&str, Operator); 63] = [
     ("Abs", function::function),
     ("Add", sums::arithmetic),
     ("ArgMax", function::argmax),
@@ -77,6 +78,7 @@ const OPERATORS: [(&str, Operator); 62] = [
     ("Slice", parts::slice),
     ("Softmax", function::softmax),
     ("Softplus", function::function),
+    ("Softsign", sums::softsign),
     ("SpaceToDepth", blocks::space_to_depth),
     ("Sqrt", function::function),
     ("Squeeze", layout::squeeze),

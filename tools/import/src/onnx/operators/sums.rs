@@ -23,11 +23,33 @@ pub(super) fn arithmetic(importer: &mut Importer<'_>, call: &Call<'_>) -> Result
             let negative = importer.elementwise(b, Op::BatchNorm(norm), &call.name)?;
             sum(importer, a, &negative, &call.name)
         }
-        op => Err(unsupported(
-            format!("{op} of two maps"),
-            "maps can be added, subtracted and multiplied, and divided by constants",
+        _ if !importer.network.is_above_zero(b.view.node) => Err(unsupported(
+            "Div by a map that can be zero, or negative",
+            "maps can be divided by constants, and by maps that are positive by their operators, \
+             such as 1 + |x|",
         )),
+        _ => {
+            let reciprocal = Op::Function(Function::Power { exponent: -1.0 });
+            let reciprocal = importer.elementwise(b, reciprocal, &call.name)?;
+            product(importer, a, &reciprocal, &call.name)
+        }
     }
+}
+
+/// Softsign: x / (1 + |x|).
+pub(super) fn softsign(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
+    let norm = BatchNorm::affine_of(&[1.0], &[1.0], map.extent(Channel));
+    let mut factor = map.clone();
+    let operators = [
+        Op::Function(Function::Abs),
+        Op::BatchNorm(norm),
+        Op::Function(Function::Power { exponent: -1.0 }),
+    ];
+    for op in operators {
+        factor = importer.elementwise(&factor, op, &call.name)?;
+    }
+    product(importer, map, &factor, &call.name)
 }
 
 /// Sum, of one or more maps and constants.
@@ -92,7 +114,12 @@ pub(super) fn larger(
 }
 
 /// The product of two maps, the larger first.
-fn product(importer: &mut Importer<'_>, a: &Map, b: &Map, name: &str) -> Result<Map, Problem> {
+pub(in crate::onnx) fn product(
+    importer: &mut Importer<'_>,
+    a: &Map,
+    b: &Map,
+    name: &str,
+) -> Result<Map, Problem> {
     let size = |map: &Map| map.view.shape().iter().product::<usize>();
     let (a, b) = if size(a) >= size(b) { (a, b) } else { (b, a) };
     if !a.broadcasts(b) {

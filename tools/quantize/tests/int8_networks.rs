@@ -95,7 +95,7 @@ fn int8_networks_compute_what_their_own_engines_do() {
         path.extension().is_some_and(|extension| extension == "onnx" || extension == "tflite")
     });
     files.sort();
-    assert!(files.len() >= 8, "{} files", files.len());
+    assert!(files.len() >= 11, "{} files", files.len());
     let wrong = files.iter().filter_map(|file| {
         let error = check(file).err()?;
         Some(format!("{}: {error}", file.file_name().unwrap().display()))

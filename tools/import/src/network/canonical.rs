@@ -202,7 +202,7 @@ impl From<&QuantizedOp> for Role {
             QuantizedOp::PRelu(_) => Role::Activation("prelu"),
             QuantizedOp::Tflite(function) => Role::Activation(function.node_name()),
             QuantizedOp::Requantize => Role::Activation("rescale"),
-            QuantizedOp::Flatten => Role::Activation("flatten"),
+            QuantizedOp::Divide => Role::Activation("divide"),
             QuantizedOp::Multiply => Role::Multiply,
             QuantizedOp::Concat => Role::Concat,
             QuantizedOp::Add => Role::Add,

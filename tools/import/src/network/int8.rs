@@ -92,9 +92,9 @@ pub enum QuantizedOp {
     Concat,
     /// The same values at another scale.
     Requantize,
-    /// Each row as one pixel: its columns' channels, one after another. Its scale is that of its
-    /// input.
-    Flatten,
+    /// Each row divided otherwise into columns and channels, such as one column of all channels. Its
+    /// scale is that of its input.
+    Divide,
     /// Option A shortcut; the added channels hold the zero point. Its scale is that of its input.
     Subsample(Subsample),
     /// Maximum over a window. Its scale is that of its input.
@@ -129,7 +129,7 @@ impl QuantizedOp {
             QuantizedOp::Multiply => "a multiplication of two maps",
             QuantizedOp::Concat => "a concatenation",
             QuantizedOp::Requantize => "a change of scale",
-            QuantizedOp::Flatten => "a flattening of rows",
+            QuantizedOp::Divide => "another division of rows",
             QuantizedOp::Subsample(_) => "a subsampled copy",
             QuantizedOp::MaxPool(_) => "a max-pool",
             QuantizedOp::AveragePool(_) => "an average pool over a part of the map",

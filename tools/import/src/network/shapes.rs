@@ -5,7 +5,8 @@ use ndarray::Array4;
 use super::float::{Conv, Network, Node, Op};
 use super::function::Function;
 use super::geometry::{
-    Border, MAX_KERNEL, MAX_NODES, NodeId, Repeats, Shape, check_extents, mismatch, window_output,
+    Border, MAX_KERNEL, MAX_NODES, NodeId, Repeats, Shape, Window, check_extents, mismatch,
+    window_output,
 };
 use super::output::Ending;
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
@@ -105,14 +106,25 @@ impl Network {
             return self.push(Op::Multiply, &[ones, node], source);
         }
         // A kernel of ones that meets the row or column at each place.
-        let kernel = [0, 1].map(|axis| if from[axis] == to[axis] { 1 } else { to[axis] });
-        if kernel.iter().any(|&size| size > MAX_KERNEL) {
-            return Err(refuse());
-        }
+        let kernel = [0, 1].map(|axis| match from[axis] == to[axis] {
+            true => 1,
+            false => to[axis].min(MAX_KERNEL),
+        });
         let [below, right] = kernel.map(|size| size - 1);
         let weights = Array4::ones((to[2], kernel[0], kernel[1], 1));
         let pads = [below, right, below, right];
-        self.push(Op::Conv(Conv { weights, ..Conv::padding(to[2], pads) }), &[node], source)
+        let conv = Conv { weights, ..Conv::padding(to[2], pads) };
+        node = self.push(Op::Conv(conv), &[node], source)?;
+        // Maxima on padding repeat the rows and columns further.
+        while self.nodes[node].shape != to {
+            let size = self.nodes[node].shape;
+            let more = [0, 1].map(|axis| (to[axis] - size[axis]).min(MAX_KERNEL - 1));
+            let kernel = more.map(|more| more + 1);
+            let window =
+                Window { kernel, stride: [1, 1], pads: [more[0], more[1], more[0], more[1]] };
+            node = self.push(Op::MaxPool(window), &[node], source)?;
+        }
+        Ok(node)
     }
 
     /// The same network for images of another height and width; pads stay as they are.
@@ -272,7 +284,6 @@ pub(crate) fn dilated(kernel: usize, dilation: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Window;
     use crate::{Arch, Imported, Options, load};
 
     /// A network that is resized equals one that is built for that size.

@@ -135,7 +135,11 @@ pub(super) fn derived(
         ("QuantizeLinear" | "DequantizeLinear", Some(Value::Derived(derived)), _)
             if matches!(
                 derived.kind,
-                Kind::Grouped(_) | Kind::Shuffled(_) | Kind::Blocks(_) | Kind::Gathered { .. }
+                Kind::Grouped(_)
+                    | Kind::Vector { .. }
+                    | Kind::Shuffled(_)
+                    | Kind::Blocks(_)
+                    | Kind::Gathered { .. }
             ) =>
         {
             let zero = call.inputs.get(2).map(|_| call.constant(2)).transpose()?;

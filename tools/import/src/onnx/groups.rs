@@ -10,8 +10,8 @@ use ndarray::Array4;
 use super::call::Call;
 use super::importer::{Derived, Importer, Kind, Value};
 use super::map::{Channel, Height, Map, Width};
-use super::node::{int, ints, op_type};
-use super::operators::product;
+use super::node::{corrupt, int, ints, op_type};
+use super::operators::{channels, larger, product};
 use super::shapes::{axis, reshape_target};
 use crate::error::{Problem, unsupported};
 use crate::network::{Conv, Function, Op, check_extents};
@@ -116,9 +116,45 @@ pub(super) fn grouped(
             }
             Ok(Some(Value::Map(sum)))
         }
+        // The largest of each group's channels, or of the groups.
+        ("ReduceMax", Some(Value::Derived(Derived { kind: Kind::Grouped(groups), of })), _) => {
+            let axes = match call.optional_ints(1)? {
+                Some(axes) => axes,
+                None => ints(call.node, "axes").to_vec(),
+            };
+            let &[over] = &axes[..] else { return Ok(None) };
+            let each = of.extent(Channel) / groups;
+            let (count, kept, steps) = match axis(over, 5)? {
+                1 => (*groups, each, [each, 1]),
+                2 => (each, *groups, [1, each]),
+                _ => return Ok(None),
+            };
+            if count > MOST_PARTS {
+                return Ok(None);
+            }
+            let whole = Map::nchw(of.view);
+            let mut most: Option<Map> = None;
+            for part in 0..count {
+                let chosen: Vec<usize> =
+                    (0..kept).map(|place| part * steps[0] + place * steps[1]).collect();
+                let part = channels(importer, &whole, &chosen, call)?;
+                most = Some(match most {
+                    None => part,
+                    Some(most) => larger(importer, &most, &part, true, &call.name)?,
+                });
+            }
+            let mut most = most.ok_or_else(|| corrupt("it has no channels"))?;
+            if int(call.node, "keepdims", 1) != 0 {
+                most.dims.insert(axis(over, 5)?, vec![]);
+            }
+            Ok(Some(Value::Map(most)))
+        }
         _ => Ok(None),
     }
 }
+
+/// Largest number of maps of which the maximum is taken one after another.
+const MOST_PARTS: usize = 8;
 
 fn value(kind: Kind, of: &Map) -> Value {
     Value::Derived(Derived { kind, of: of.clone() })

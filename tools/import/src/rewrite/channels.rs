@@ -97,7 +97,7 @@ impl Ordered for QuantizedNode {
             QuantizedOp::Softmax
             | QuantizedOp::PRelu(_)
             | QuantizedOp::Concat
-            | QuantizedOp::Flatten => Flow::Orders,
+            | QuantizedOp::Divide => Flow::Orders,
             QuantizedOp::Tflite(function)
                 if function.constant().is_some_and(|constant| constant.values.len() > 1) =>
             {

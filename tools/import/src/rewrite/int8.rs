@@ -1,9 +1,10 @@
 //! Rewrites nodes of int8 networks to forms that layers can compute, without another rounding:
-//! subsampled copies that are no shortcuts, large maxima, linear layers over many columns.
+//! subsampled copies that are no shortcuts, large maxima, linear layers and kernels over many columns.
 
 use ndarray::Array4;
 
 use super::layers::{copying, divided};
+use super::phases::{MOST_WEIGHTS, in_phases};
 use crate::network::{
     Activation, Conv, MAX_EXTENT, MAX_KERNEL, MAX_NODES, NodeId, Output, QuantizedConv,
     QuantizedNode, QuantizedOp, Window,
@@ -15,6 +16,7 @@ use crate::network::{
 pub(crate) fn bring_to_layers(nodes: &mut Vec<QuantizedNode>, outputs: &mut [Output]) {
     let shortcuts = shortcuts(nodes, outputs);
     let old = std::mem::take(nodes);
+    let mut room = MOST_WEIGHTS;
     let mut now: Vec<NodeId> = Vec::with_capacity(old.len());
     for (id, mut node) in old.into_iter().enumerate() {
         node.inputs.iter_mut().for_each(|input| *input = now[*input]);
@@ -28,7 +30,10 @@ pub(crate) fn bring_to_layers(nodes: &mut Vec<QuantizedNode>, outputs: &mut [Out
                     node.op = QuantizedOp::Conv(conv);
                 }
                 QuantizedOp::MaxPool(_) => in_steps(&mut node, nodes),
-                QuantizedOp::Conv(_) => by_rows(&mut node, nodes),
+                QuantizedOp::Conv(_) => {
+                    by_rows(&mut node, nodes);
+                    in_phases(&mut node, nodes, &mut room);
+                }
                 _ => {}
             }
         }
@@ -98,7 +103,7 @@ fn by_rows(node: &mut QuantizedNode, made: &mut Vec<QuantizedNode>) {
     let flat = QuantizedNode {
         name: node.name.clone(),
         source: node.source.clone(),
-        op: QuantizedOp::Flatten,
+        op: QuantizedOp::Divide,
         inputs: node.inputs.clone(),
         shape: [rows, 1, columns * depth],
         activation: Activation::None,

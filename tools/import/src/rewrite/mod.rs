@@ -5,5 +5,6 @@ pub(crate) mod channels;
 pub(crate) mod int8;
 pub(crate) mod kernels;
 pub(crate) mod layers;
+mod phases;
 pub(crate) mod spellings;
 pub(crate) mod view;

@@ -75,7 +75,7 @@ pub fn lower(
             QuantizedOp::Function(_)
             | QuantizedOp::PRelu(_)
             | QuantizedOp::Tflite(_)
-            | QuantizedOp::Flatten
+            | QuantizedOp::Divide
             | QuantizedOp::Requantize => Operator::Lookup,
             QuantizedOp::Multiply => Operator::Multiply,
             QuantizedOp::Concat => Operator::Concat,
@@ -139,7 +139,7 @@ pub fn lower(
                 let table = clipped(table, &layer);
                 set_functions(&mut layer, &[table])?;
             }
-            QuantizedOp::Requantize | QuantizedOp::Flatten => {
+            QuantizedOp::Requantize | QuantizedOp::Divide => {
                 let table = table(&program.layers[layer_of[input]], &layer, |real| real);
                 let table = clipped(table, &layer);
                 set_functions(&mut layer, &[table])?;

@@ -85,3 +85,25 @@ save("halved", (3, 8, 8), halved, *layers)
 save("halved_operators", (3, 8, 8), halved, *layers, form=QuantFormat.QOperator)
 layers = [nn.Conv1d(3, 4, 3, padding=1), nn.Linear(80, 5)]
 save("columns", (3, 20), flat, *layers, kind=QuantType.QUInt8)
+
+
+def dilated(x, a, b, c):
+    """Kernels with gaps, over more than 16 columns, and a softmax that a layer reads."""
+    x = F.relu(a(F.pad(x[:, [1, 0]], (18, 0))))
+    x = F.relu(b(x))[:, :, :-2]
+    return torch.softmax(c(x.mean(2)), 1) @ torch.arange(4.0).unsqueeze(1)
+
+
+layers = [nn.Conv1d(2, 4, 3, dilation=9), nn.Conv1d(4, 6, 3, padding=10, dilation=10), nn.Linear(6, 4)]
+save("dilated", (2, 47), dilated, *layers)
+
+
+def gates(x, a, b, c):
+    """A gate for each pixel from a mean and a maximum of channels, and one for each row."""
+    x = F.relu(a(x))
+    x = x * torch.sigmoid(b(torch.cat([x.mean(1, keepdim=True), x[:, :1]], 1)))
+    x = x * torch.sigmoid(c(x.mean(3, keepdim=True)))
+    return x.mean((2, 3))
+
+
+save("gates", (2, 19, 8), gates, conv(2, 4, 3, padding=1), conv(2, 1, 3, padding=1), conv(4, 4, 1))

@@ -83,7 +83,14 @@ def upright(x):
     return L.Dense(5)(L.GlobalAveragePooling2D()(x))
 
 
+def long(x):
+    """Kernels of 21 and 18 columns, with and without a stride."""
+    x = L.Conv1D(4, 21, strides=2, padding="same", activation="relu")(x)
+    return L.Dense(3)(L.Flatten()(L.Conv1D(3, 18, activation="relu")(x)))
+
+
 save("flat", (40, 3), flat)
+save("long", (75, 2), long)
 save("larger", (6, 34, 2), larger)
 save("unit", (9, 9, 3), unit)
 save("upright", (3, 8, 9), upright, tf.uint8)

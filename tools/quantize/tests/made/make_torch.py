@@ -180,3 +180,17 @@ def divided(x, one, two, linear):
 
 save("torch_divided", (2, 8, 9), divided, nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 1),
      nn.Linear(4, 3))
+
+
+torch.manual_seed(2)
+
+
+def repeated(x, one, two, linear):
+    """A mean of 20 rows that is added to each, and maxima of pairs of channels."""
+    x = F.relu(one(x))
+    x = x + F.relu(two(x.mean(2, keepdim=True)))
+    return linear(mean(x.view(-1, 3, 2, 20, 9).max(2)[0]))
+
+
+save("torch_repeated", (2, 20, 9), repeated, nn.Conv2d(2, 6, 3, padding=1),
+     nn.Conv2d(6, 6, (1, 3), padding=(0, 1)), nn.Linear(3, 2))

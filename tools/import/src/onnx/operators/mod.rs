@@ -13,7 +13,7 @@ mod sums;
 
 pub(super) use self::blocks::blocks_as_channels;
 pub(super) use self::parts::{channels, split};
-pub(super) use self::sums::product;
+pub(super) use self::sums::{larger, product};
 use super::call::Call;
 use super::importer::Importer;
 use super::map::Map;

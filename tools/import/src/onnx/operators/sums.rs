@@ -92,7 +92,7 @@ pub(super) fn sum(
 }
 
 /// The maximum of two maps of the same shape, `a + max(b − a, 0)`, or their minimum, `a − max(a − b, 0)`.
-pub(super) fn larger(
+pub(in crate::onnx) fn larger(
     importer: &mut Importer<'_>,
     a: &Map,
     b: &Map,

@@ -1,12 +1,12 @@
 //! Makes the quantized network of a graph that was walked.
 
-use ndarray::{Array4, Axis};
+use ndarray::{Array4, ArrayView3, Axis};
 
 use super::{ConvIntegers, Integers, Qdq, REMEDY};
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{
     Activation, BatchNorm, Conv, Network, Node, NodeId, Op, Output, QuantizedConstant,
-    QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp,
+    QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp, Shape,
 };
 use crate::onnx::node::corrupt;
 
@@ -94,33 +94,47 @@ impl Qdq {
     ) -> (NodeId, Option<Vec<(f64, f64)>>) {
         let mut affine = vec![(1.0, 0.0); float.input[2]];
         let mut last = 0;
-        while !self.is_quantized(last) && readers[last] == 1 {
-            let Some(Node { op: Op::BatchNorm(norm), inputs, .. }) = float.nodes.get(last + 1)
-            else {
-                return (0, None);
-            };
-            if inputs[..] != [last] {
-                return (0, None);
-            }
+        let next = |last: NodeId| {
+            let node = float.nodes.get(last + 1).filter(|node| node.inputs[..] == [last]);
+            node.filter(|_| readers[last] == 1)
+        };
+        while !self.is_quantized(last) {
+            let Some(Node { op: Op::BatchNorm(norm), .. }) = next(last) else { break };
             for (channel, (factor, offset)) in affine.iter_mut().enumerate() {
                 let (by, plus) = norm.affine(channel);
                 (*factor, *offset) = (*factor * by, *offset * by + plus);
             }
             last += 1;
         }
+        // A part of the image, or its channels in another order, before it is quantized.
+        let mut end = last;
+        while !self.is_quantized(end) {
+            match next(end) {
+                Some(Node { op: Op::Conv(conv), .. })
+                    if !self.convs.contains_key(&(end + 1))
+                        && conv.pads == [0; 4]
+                        && selects(conv, float.nodes[end].shape) =>
+                {
+                    end += 1;
+                }
+                _ => return (0, None),
+            }
+        }
+        let Some(&quantization) = self.maps.get(&end) else { return (0, None) };
+        let positive = self.wide.get(&end).copied();
+        for id in last..end {
+            self.maps.insert(id, quantization);
+            positive.map(|positive| self.wide.insert(id, positive));
+        }
         // A model file stores a mean and a deviation of three channels.
         let fits = affine.iter().all(|&(factor, _)| factor > 0.0)
             && affine.iter().skip(2).all(|&channel| channel == affine[2]);
-        match self.maps.get(&last).copied() {
-            Some(quantization) if last > 0 && fits => {
-                self.maps.insert(0, quantization);
-                if let Some(&positive) = self.wide.get(&last) {
-                    self.wide.insert(0, positive);
-                }
-                (last, Some(affine))
-            }
-            _ => (0, None),
+        if last == 0 || !fits {
+            return (0, None);
         }
+        self.maps.insert(0, quantization);
+        positive.map(|positive| self.wide.insert(0, positive));
+        (last, Some(affine))
     }
 }
 
@@ -192,6 +206,7 @@ impl Builder<'_> {
             op.check_int16(activation, scale)?;
         }
         let own = match kept {
+            Some(_) if node.op == Op::Softmax => PROBABILITIES,
             Some(kept) if is_copy(&node.op) && kept != (scale, zero_point) => kept,
             _ => (scale, zero_point),
         };
@@ -252,12 +267,8 @@ impl Builder<'_> {
         match (known, kept) {
             (known, _) if node.op == Op::Softmax => match known {
                 // The scale of the file's output does not change how a softmax is computed.
-                None | Some(PROBABILITIES) => eight(PROBABILITIES),
-                Some(_) if is_output => eight(PROBABILITIES),
-                Some((scale, zero)) => {
-                    let what = format!("a softmax with scale {scale} and zero point {zero}");
-                    Err(unsupported(what, "leave the softmax, or its output, in float"))
-                }
+                Some(wanted) if !is_output => eight(wanted),
+                _ => eight(PROBABILITIES),
             },
             (Some((scale, zero_point)), _) => {
                 let wide = [end, id].iter().any(|id| self.qdq.wide.contains_key(id));
@@ -277,6 +288,11 @@ impl Builder<'_> {
                 (_, Some(range), None) | (_, None, Some(range)) => eight(affine(range)),
                 _ => match self.reached(id, end) {
                     Some(range) => eight(affine(range)),
+                    None if self.copies(id) => {
+                        let input = node.inputs.first().and_then(|&input| self.places[input]);
+                        let wide = input.is_some_and(|place| self.nodes[place].int16);
+                        Ok((kept.0, kept.1, wide))
+                    }
                     None => Err(unsupported("its output is not quantized", REMEDY)),
                 },
             },
@@ -286,6 +302,13 @@ impl Builder<'_> {
                  float network, which brooklet quantizes itself",
             )),
         }
+    }
+
+    /// Whether a node is a convolution, made by the importer, each of whose outputs is one of its
+    /// inputs, or a zero around the map.
+    fn copies(&self, id: NodeId) -> bool {
+        let Node { op: Op::Conv(conv), inputs, .. } = &self.float.nodes[id] else { return false };
+        !self.qdq.convs.contains_key(&id) && selects(conv, self.float.nodes[inputs[0]].shape)
     }
 
     /// The quantization of a node that is only quantized after a copy or a maximum of it.
@@ -407,11 +430,13 @@ impl Builder<'_> {
     ) -> Result<QuantizedConv, Problem> {
         let ConvIntegers { mut scales, bias, zeros } = match self.qdq.convs.remove(&id) {
             Some(known) => known,
-            // A convolution that adds zeros around a map, or selects a part of it.
-            None if conv.weights.iter().all(|&weight| weight == 0.0 || weight == 1.0) => {
-                ConvIntegers { scales: vec![1.0; conv.bias.len()], bias: None, zeros: None }
-            }
-            None => return Err(unsupported("its weights are not quantized", REMEDY)),
+            // A convolution that adds zeros around a map, selects a part of it, or adds its channels.
+            None => match single_weight(conv) {
+                Some(scale) => {
+                    ConvIntegers { scales: vec![scale; conv.bias.len()], bias: None, zeros: None }
+                }
+                None => return Err(unsupported("its weights are not quantized", REMEDY)),
+            },
         };
         if scales.is_empty() {
             let what = "its weights' scales are not one for each output channel";
@@ -484,6 +509,32 @@ fn scaling(norm: &BatchNorm, input: Option<(f32, i32)>) -> QuantizedConv {
         conv.bias[channel] = (offset / (input * f64::from(scale))).round() as i32;
     }
     conv
+}
+
+/// The magnitude of all weights that are not zero, if it is the same.
+fn single_weight(conv: &Conv) -> Option<f32> {
+    let mut weights = conv.weights.iter().filter(|&&weight| weight != 0.0);
+    let first = weights.next().map_or(1.0, |weight| weight.abs());
+    weights.all(|weight| weight.abs() == first).then_some(first)
+}
+
+/// Whether each output of a convolution of a map of this shape is one of its inputs, or a zero around
+/// the map.
+fn selects(conv: &Conv, shape: Shape) -> bool {
+    let plain = conv.bias.iter().all(|&bias| bias == 0.0)
+        && conv.weights.iter().all(|&weight| weight == 0.0 || weight == 1.0);
+    // Along an axis on which the map has one position, a kernel meets it with one weight at most.
+    let kernel = conv.kernel();
+    let meets_one = (0..2).all(|axis| kernel[axis] == 1 || shape[axis] == 1);
+    let one = |weights: ArrayView3<'_, f32>| {
+        let taps = weights.lanes(Axis(2)).into_iter().map(|lane| lane.sum());
+        let taps: Vec<f32> = taps.collect();
+        match meets_one {
+            true => taps.iter().all(|&sum| sum <= 1.0),
+            false => taps.iter().sum::<f32>() <= 1.0,
+        }
+    };
+    plain && conv.weights.outer_iter().all(one)
 }
 
 /// Whether an operator keeps the scale of its input.

@@ -110,7 +110,9 @@ pub(super) fn divided(
     let part = |kernel: usize| (1..=MAX_KERNEL).rev().find(|part| kernel.is_multiple_of(*part));
     let part = [part(window.kernel[0])?, part(window.kernel[1])?];
     let rest: [usize; 2] = std::array::from_fn(|axis| window.kernel[axis] / part[axis]);
-    let aside = window.stride == window.kernel || size == window.kernel;
+    let aside = (0..2).all(|axis| {
+        window.stride[axis] == window.kernel[axis] || size[axis] == window.kernel[axis]
+    });
     if aside && rest.iter().all(|&rest| rest <= MAX_KERNEL) {
         return Some((Window { kernel: part, stride: part, pads: [0; 4] }, rest));
     }

@@ -36,7 +36,7 @@ fn float_layer(
             let weights = constants.floats(conv.weights)?;
             let weights = match conv.depthwise {
                 true => tensor.depthwise_weights(weights)?,
-                false => tensor.weights(weights, input)?,
+                false => tensor.weights(weights, input, conv.channels_first)?,
             };
             let zeros = || Ok(vec![0.0; weights.dim().0]);
             let bias = conv.bias.map_or_else(zeros, |bias| constants.floats(bias))?;

@@ -183,13 +183,25 @@ impl Tensor<'_> {
         Ok(weights.permuted_axes([3, 1, 2, 0]).as_standard_layout().into_owned())
     }
 
-    /// Weights as OHWI; the two dimensions of a fully connected layer become the map's four.
-    pub(super) fn weights<T>(&self, values: Vec<T>, input: Shape) -> Result<Array4<T>, Problem> {
+    /// Weights as OHWI; the two dimensions of a fully connected layer become the map's four. Its
+    /// inputs may be in the order of channels, rows and columns.
+    pub(super) fn weights<T: Clone>(
+        &self,
+        values: Vec<T>,
+        input: Shape,
+        channels_first: bool,
+    ) -> Result<Array4<T>, Problem> {
         let dims: Vec<usize> =
             self.shape.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect();
         let shape = match dims[..] {
             [out, height, width, depth] => (out, height, width, depth),
-            [out, inputs] if inputs == input[2] => (out, 1, 1, inputs),
+            [out, inputs] if channels_first && inputs == input.iter().product::<usize>() => {
+                let [height, width, channels] = input;
+                let weights = Array4::from_shape_vec((out, channels, height, width), values)
+                    .map_err(|_| corrupt(format!("weights of shape {dims:?}")))?;
+                return Ok(weights.permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned());
+            }
+            [out, inputs] if inputs == input[2] && !channels_first => (out, 1, 1, inputs),
             [out, inputs] if inputs == input.iter().product::<usize>() => {
                 (out, input[0], input[1], input[2])
             }

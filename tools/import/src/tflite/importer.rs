@@ -70,6 +70,8 @@ pub(super) struct Conv {
     pub(super) depthwise: bool,
     /// Whether it reads the whole map.
     pub(super) fully_connected: bool,
+    /// Whether it reads a vector of channels, rows and columns in this order.
+    pub(super) channels_first: bool,
     /// Whether the file calls it fully connected: over the whole map, or over each pixel.
     pub(super) linear: bool,
 }
@@ -108,6 +110,8 @@ pub(super) struct Importer<'g, 'a> {
     pub(super) spaced: HashMap<i32, [usize; 2]>,
     /// Tensors that hold a map with its channels before rows and columns.
     pub(super) turned: HashSet<i32>,
+    /// Tensors that hold such a map as a vector.
+    pub(super) flat: HashSet<i32>,
     /// Tensors of padded maps whose padding is lower than any number.
     pub(super) lowest: HashSet<i32>,
     /// Lengths of vectors, by tensor; `values` has the vector.
@@ -122,8 +126,11 @@ impl Importer<'_, '_> {
     pub(super) fn input(&mut self, at: i32) -> Result<(), LayerProblem> {
         let tensor = self.graph.tensor(at)?;
         let mut shape = tensor.map_shape().at(&tensor.name)?;
-        if self.channels_first(at) {
+        if self.channels_first(at) || self.is_normalized_first(at) {
             shape.rotate_left(1);
+        }
+        if self.is_normalized_first(at) {
+            self.turned.insert(at);
         }
         let (source, op) = (tensor.name.clone(), Computation::Input);
         let layer = Computed {
@@ -154,6 +161,45 @@ impl Importer<'_, '_> {
             let order = operator.inputs.get(1).and_then(|&order| self.constants.ints(order).ok());
             operator_name(operator.code) == "TRANSPOSE" && order.as_deref() == Some(&[0, 2, 3, 1])
         })
+    }
+
+    /// Whether constants are added to the image, or multiply it, before the file transposes it from
+    /// N, C, H, W.
+    fn is_normalized_first(&self, mut at: i32) -> bool {
+        let mut operators = self.graph.operators.iter();
+        let mut found = false;
+        while let Some(reader) = operators.find(|operator| operator.inputs.contains(&at)) {
+            let name = operator_name(reader.code);
+            let constant = |input: &i32| *input == at || self.constants.has(*input);
+            match (name.as_str(), &reader.outputs[..]) {
+                ("QUANTIZE", &[output]) => at = output,
+                ("ADD" | "SUB" | "MUL" | "DIV", &[output])
+                    if reader.inputs.iter().all(constant) =>
+                {
+                    (at, found) = (output, true);
+                }
+                _ => return found && name == "TRANSPOSE" && self.channels_first(at),
+            }
+        }
+        false
+    }
+
+    /// Whether these sizes of a constant are those of one number per channel of the map `at`.
+    pub(super) fn is_by_channel(
+        &self,
+        sizes: &[i32],
+        at: i32,
+        channels: usize,
+    ) -> Result<bool, Problem> {
+        let place = match self.turned.contains(&at) {
+            // The dimensions behind the batch, of which the channels are the first.
+            true => {
+                let rank = self.graph.tensor(at)?.shape.len();
+                (sizes.len() + 1).checked_sub(rank)
+            }
+            false => sizes.len().checked_sub(1),
+        };
+        Ok(place.and_then(|place| sizes.get(place)) == Some(&(channels as i32)))
     }
 
     pub(super) fn view(&self, at: i32) -> Result<View, Problem> {

@@ -219,7 +219,7 @@ fn quantized_weights(
     let values = tensor.words(i8::from_le_bytes);
     let (weights, dimension) = match conv.depthwise {
         true => (tensor.depthwise_weights(values)?, 3),
-        false => (tensor.weights(values, shape)?, 0),
+        false => (tensor.weights(values, shape, conv.channels_first)?, 0),
     };
     let out = weights.dim().0;
     let scales = match tensor.scales[..] {

@@ -38,6 +38,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, LayerProblem> {
         constants,
         spaced: HashMap::new(),
         turned: HashSet::new(),
+        flat: HashSet::new(),
         lowest: HashSet::new(),
         lengths: HashMap::new(),
         values: HashMap::new(),

@@ -40,9 +40,41 @@ impl Importer<'_, '_> {
             "RESHAPE",
             "SQUEEZE",
         ];
-        const OF_TURNED: [&str; 3] = ["MEAN", "REDUCE_MAX", "TRANSPOSE"];
+        const OF_TURNED: [&str; 4] = ["MEAN", "REDUCE_MAX", "RESHAPE", "TRANSPOSE"];
+        const KEEPS_TURNED: [&str; 17] = [
+            "ABS",
+            "ADD",
+            "CONCATENATION",
+            "DEQUANTIZE",
+            "DIV",
+            "ELU",
+            "EXP",
+            "GELU",
+            "HARD_SWISH",
+            "LEAKY_RELU",
+            "LOGISTIC",
+            "MUL",
+            "QUANTIZE",
+            "RELU",
+            "RELU6",
+            "SUB",
+            "TANH",
+        ];
         let reads_turned = operator.inputs.iter().any(|input| self.turned.contains(input));
-        if reads_turned && !OF_TURNED.contains(&name.as_str()) {
+        // Beside such a map, a vector has no other order.
+        let alike = |input: &i32| {
+            let view = self.values.get(input);
+            self.turned.contains(input) || view.is_none_or(|view| view.shape()[..2] == [1, 1])
+        };
+        let keeps = KEEPS_TURNED.contains(&name.as_str()) && operator.inputs.iter().all(alike);
+        let reads_flat = operator.inputs.iter().any(|input| self.flat.contains(input));
+        if reads_flat && name != "FULLY_CONNECTED" {
+            return Err(unsupported(
+                format!("{name} of a vector of channels, rows and columns"),
+                "only a linear layer may follow such a vector",
+            ));
+        }
+        if reads_turned && !keeps && !OF_TURNED.contains(&name.as_str()) {
             return Err(unsupported(
                 format!("{name} of a map whose channels come before its rows"),
                 "convert the network with channels last throughout",
@@ -54,6 +86,9 @@ impl Importer<'_, '_> {
                 format!("{name} between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND"),
                 "only a convolution may be there",
             ));
+        }
+        if reads_turned && keeps {
+            self.turned.insert(output);
         }
         let made = match length(self, &call)? {
             Some(made) => made,

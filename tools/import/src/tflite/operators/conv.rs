@@ -64,6 +64,7 @@ pub(super) fn conv_2d(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
         groups,
         depthwise,
         fully_connected: false,
+        channels_first: false,
         linear: false,
     });
     let activation = options.activation(field)?;
@@ -82,7 +83,8 @@ pub(super) fn fully_connected(
     let [filters, inputs] = [filters, inputs].map(|n| usize::try_from(n).unwrap_or(0));
     // If there are as many weights as a pixel has channels, it is the same layer for each pixel.
     let [height, width, channels] = importer.layers[node].shape;
-    let each = inputs == channels && [height, width] != [1, 1];
+    let channels_first = importer.flat.contains(&call.input(0)?);
+    let each = inputs == channels && [height, width] != [1, 1] && !channels_first;
     let shape = if each { [height, width, filters] } else { [1, 1, filters] };
     check_extents(&shape, "output")?;
     let op = Computation::Conv(Conv {
@@ -95,6 +97,7 @@ pub(super) fn fully_connected(
         groups: 1,
         depthwise: false,
         fully_connected: !each,
+        channels_first,
         linear: true,
     });
     let activation = call.options().activation(0)?;

@@ -17,6 +17,9 @@ pub(super) fn reshape(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
         importer.spaced.insert(call.output, block);
         return Ok(Made::View(view));
     }
+    if importer.turned.contains(&call.input(0)?) {
+        return reshape_turned(importer, call, view);
+    }
     let from = view.shape();
     let asked = call.optional(1).filter(|_| call.name == "RESHAPE");
     let asked = asked.and_then(|at| importer.constants.ints(at).ok());
@@ -45,6 +48,33 @@ pub(super) fn reshape(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
         return Err(unsupported(
             format!("reshapes {from:?} to {to:?}"),
             "only flattening before the last layer is supported",
+        ));
+    }
+    Ok(Made::View(view))
+}
+
+/// A map with its channels first, of which dimensions of one element are added or removed, or which
+/// becomes a vector.
+fn reshape_turned(
+    importer: &mut Importer<'_, '_>,
+    call: &Call<'_>,
+    view: View,
+) -> Result<Made, Problem> {
+    let [height, width, channels] = view.shape();
+    let to = importer.graph.tensor(call.output)?.shape.clone();
+    let wide = |size: &usize| *size != 1;
+    let from: Vec<usize> = [channels, height, width].into_iter().filter(wide).collect();
+    let sizes = to.iter().map(|&size| usize::try_from(size.max(1)).unwrap_or(1));
+    let sizes: Vec<usize> = sizes.filter(wide).collect();
+    let is_output = importer.graph.outputs.contains(&call.output);
+    if sizes == from && to.len() > 2 {
+        importer.turned.insert(call.output);
+    } else if sizes == [height * width * channels] && !is_output {
+        importer.flat.insert(call.output);
+    } else {
+        return Err(unsupported(
+            format!("reshapes a map whose channels come before its rows to {to:?}"),
+            "only flattening before a linear layer is supported",
         ));
     }
     Ok(Made::View(view))
@@ -81,11 +111,11 @@ pub(super) fn transpose(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Res
     let order = importer.constants.ints(call.input(1)?)?;
     let turned = importer.turned.contains(&call.input(0)?);
     match (turned, &order[..]) {
-        (false, [0, 3, 1, 2]) => {
+        (false, [0, 3, 1, 2] | [0, 2, 1]) => {
             importer.turned.insert(call.output);
             return Ok(Made::View(view));
         }
-        (true, [0, 2, 3, 1]) => return Ok(Made::View(view)),
+        (true, [0, 2, 3, 1] | [0, 2, 1]) => return Ok(Made::View(view)),
         _ => {}
     }
     Err(unsupported(

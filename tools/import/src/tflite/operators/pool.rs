@@ -46,12 +46,17 @@ pub(super) fn reduce(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result
     let rank = importer.graph.tensor(at)?.shape.len() as i64;
     let mut axes = importer.constants.ints(call.input(1)?)?;
     // The axes, as if the map had four dimensions.
-    axes.iter_mut().for_each(|axis| *axis = axis.rem_euclid(rank.max(1)) + 4 - rank);
-    if importer.turned.contains(&at) {
+    let turned = importer.turned.contains(&at);
+    axes.iter_mut().for_each(|axis| {
+        let own = axis.rem_euclid(rank.max(1));
         // Channels, rows, columns instead of rows, columns, channels.
-        axes.iter_mut()
-            .for_each(|axis| *axis = [0, 3, 1, 2].get(*axis as usize).map_or(*axis, |&a| a));
-    }
+        let order: &[i64] = match (turned, rank) {
+            (true, 3) => &[0, 3, 2],
+            (true, 4) => &[0, 3, 1, 2],
+            _ => &[],
+        };
+        *axis = order.get(own as usize).map_or(own + 4 - rank, |&axis| axis);
+    });
     let over = [1, 2].map(|axis| axes.contains(&axis));
     if axes.iter().any(|axis| ![1, 2].contains(axis)) || rank < 3 {
         return Err(unsupported(

@@ -78,7 +78,7 @@ fn affine(
     }
     let values = importer.constants.floats(at)?;
     let sizes = &importer.constants.tensor(at)?.shape;
-    let a_channel = values.len() == shape[2] && sizes.last() == Some(&(shape[2] as i32));
+    let a_channel = values.len() == shape[2] && importer.is_by_channel(sizes, map, shape[2])?;
     if values.len() != 1 && !a_channel {
         return Err(unsupported(
             format!("{} with a constant of shape {sizes:?}", call.name),
@@ -174,7 +174,8 @@ pub(super) fn concatenation(
     let options = call.options();
     let rank = importer.graph.tensor(call.output)?.shape.len() as i32;
     let axis = options.int(0, 0)?;
-    if axis.rem_euclid(rank.max(1)) != rank - 1 {
+    let turned = importer.turned.contains(&call.output);
+    if axis.rem_euclid(rank.max(1)) != if turned { 1 } else { rank - 1 } {
         return Err(unsupported(
             format!("joins maps along dimension {axis}"),
             "only channels can be joined",

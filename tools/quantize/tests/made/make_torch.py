@@ -194,3 +194,7 @@ def repeated(x, one, two, linear):
 
 save("torch_repeated", (2, 20, 9), repeated, nn.Conv2d(2, 6, 3, padding=1),
      nn.Conv2d(6, 6, (1, 3), padding=(0, 1)), nn.Linear(3, 2))
+
+# Features that are an image, given as a vector.
+save("torch_vector", (40,), lambda x, conv, linear: linear(mean(F.relu(conv(x.view(-1, 1, 5, 8))))),
+     nn.Conv2d(1, 4, 3), nn.Linear(4, 3))

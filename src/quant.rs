@@ -195,25 +195,26 @@ impl Requantizer {
 /// [`Requantizer`]s of `N` multipliers, for vectors of `N` values.
 #[derive(Debug, Clone, Copy)]
 pub struct Requantizers<const N: usize> {
-    left: [u32; N],
-    mantissa: [i32; N],
-    right: [u32; N],
-    half: [i32; N],
-    rounds: [i32; N],
+    pub(crate) left: [u32; N],
+    pub(crate) mantissa: [i32; N],
+    pub(crate) right: [u32; N],
+    pub(crate) half: [i32; N],
+    pub(crate) rounds: [i32; N],
 }
 
 impl<const N: usize> Requantizers<N> {
-    /// One multiplier for each value.
+    /// One multiplier for each value: Q31 mantissas, and shifts.
     #[inline(always)]
-    pub fn new(multipliers: [Multiplier; N]) -> Self {
-        let each = multipliers.map(Requantizer::new);
-        Self {
-            left: each.map(|one| one.left),
-            mantissa: each.map(|one| one.mantissa),
-            right: each.map(|one| one.right),
-            half: each.map(|one| one.half),
-            rounds: each.map(|one| one.rounds),
+    pub fn new(mantissa: [i32; N], shifts: [i8; N]) -> Self {
+        let mut each = Self { left: [0; N], mantissa, right: [0; N], half: [0; N], rounds: [0; N] };
+        for (n, &shift) in shifts.iter().enumerate() {
+            let one = Requantizer::new(Multiplier { mantissa: I1F31::ZERO, shift });
+            each.left[n] = one.left;
+            each.right[n] = one.right;
+            each.half[n] = one.half;
+            each.rounds[n] = one.rounds;
         }
+        each
     }
 
     /// What [`requantize`] gives for each value.
@@ -330,8 +331,7 @@ mod tests {
                 let value = value.clamp(-limit, limit);
                 let ready = Requantizer::new(multiplier).apply(value);
                 assert_eq!(ready, requantize(value, multiplier), "{value} {multiplier:?}");
-                let many =
-                    Requantizers::new([multiplier, Multiplier { mantissa: I1F31::ZERO, shift: 0 }]);
+                let many = Requantizers::new([bits, 0], [shift, 0]);
                 assert_eq!(many.apply(&[value, value]), [ready, 0]);
             }
         }

@@ -14,10 +14,17 @@
 
 use core::arch::x86_64::{
     __m256i, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_hadd_epi32, _mm256_madd_epi16,
-    _mm256_permute4x64_epi64, _mm256_set1_epi64x, _mm256_setzero_si256,
+    _mm256_permute2x128_si256, _mm256_permute4x64_epi64, _mm256_set1_epi64x, _mm256_setzero_si256,
+    _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
 };
 
+use zerocopy::little_endian::I32;
+
 use super::{Four, LANES, Lanes, Vectors, Walk, with_features};
+use crate::quant::Requantizers;
+
+/// Number of output channels whose weights are transposed together.
+const EIGHT: usize = 8;
 
 /// The backend for x86-64 with AVX2.
 #[derive(Debug, Clone, Copy)]
@@ -48,17 +55,90 @@ impl Vectors for Avx2 {
     }
 
     #[inline(always)]
+    fn terms(self, table: &[I32; 256], bytes: [i8; LANES]) -> Lanes {
+        let mut terms = [0; LANES];
+        for (term, byte) in terms.iter_mut().zip(bytes) {
+            *term = table[usize::from(byte as u8 ^ 0x80)].get();
+        }
+        terms
+    }
+
+    #[inline(always)]
+    fn requantize(self, by: &Requantizers<LANES>, values: &Lanes) -> Lanes {
+        by.apply(values)
+    }
+
+    #[inline(always)]
+    fn transpose(self, weights: &[i8], step: usize, runs: [usize; 2], fours: &mut [Four]) {
+        // SAFETY: `self` is the proof that the core has AVX2.
+        unsafe { transpose(weights, step, runs, fours) }
+    }
+
+    #[inline(always)]
     fn multiply(self, weights: &[Four], values: &[[i16; 4]], walk: Walk, sums: &mut [Lanes]) {
         let (pairs, rest) = sums.as_chunks_mut::<2>();
         let mut column = 0;
         for pair in pairs {
-            // SAFETY: `self` is the proof that the core has AVX2.
+            // SAFETY: as before.
             unsafe { multiply(weights, &values[column..], walk, pair) }
             column += 2 * walk.column;
         }
         for one in rest.as_chunks_mut::<1>().0 {
             // SAFETY: as before.
             unsafe { multiply(weights, &values[column..], walk, one) }
+        }
+    }
+}
+
+/// See [`Vectors::transpose`].
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transpose(weights: &[i8], step: usize, [lanes, length]: [usize; 2], fours: &mut [Four]) {
+    for (n, fours) in fours.chunks_mut(EIGHT).enumerate() {
+        let start = n * size_of::<[[i8; 4]; EIGHT]>();
+        let bytes = (length - start).min(4 * EIGHT);
+        for half in 0..LANES / EIGHT {
+            let mut rows = [_mm256_setzero_si256(); EIGHT];
+            for (lane, row) in rows.iter_mut().enumerate() {
+                let lane = half * EIGHT + lane;
+                if lane < lanes {
+                    let weights = &weights[lane * step + start..][..bytes];
+                    let mut padded = [0; 4 * EIGHT];
+                    let whole: Result<&[i8; 4 * EIGHT], _> = weights.try_into();
+                    *row = match whole {
+                        Ok(whole) => zerocopy::transmute!(*whole),
+                        Err(_) => {
+                            padded[..bytes].copy_from_slice(weights);
+                            zerocopy::transmute!(padded)
+                        }
+                    };
+                }
+            }
+            // Pairs of rows, then fours of rows, interleaved in each half of 128 bits.
+            let mut pairs = rows;
+            for (pair, row) in pairs.as_chunks_mut().0.iter_mut().zip(rows.as_chunks::<2>().0) {
+                *pair =
+                    [_mm256_unpacklo_epi32(row[0], row[1]), _mm256_unpackhi_epi32(row[0], row[1])];
+            }
+            let mut quads = pairs;
+            for (quad, pair) in quads.as_chunks_mut().0.iter_mut().zip(pairs.as_chunks::<4>().0) {
+                *quad = [
+                    _mm256_unpacklo_epi64(pair[0], pair[2]),
+                    _mm256_unpackhi_epi64(pair[0], pair[2]),
+                    _mm256_unpacklo_epi64(pair[1], pair[3]),
+                    _mm256_unpackhi_epi64(pair[1], pair[3]),
+                ];
+            }
+            // Half h of `quads[4 * r + i]` has four `4 * h + i` of rows `4 * r` to `4 * r + 3`.
+            let mut columns = rows;
+            for i in 0..4 {
+                columns[i] = _mm256_permute2x128_si256::<0x20>(quads[i], quads[i + 4]);
+                columns[i + 4] = _mm256_permute2x128_si256::<0x31>(quads[i], quads[i + 4]);
+            }
+            for (four, column) in fours.iter_mut().zip(columns) {
+                let column: [[i8; 4]; EIGHT] = zerocopy::transmute!(column);
+                four[half * EIGHT..][..EIGHT].copy_from_slice(&column);
+            }
         }
     }
 }

@@ -12,17 +12,25 @@
 //! which [`correction`](Vectors::correction) compensates.
 
 use core::arch::x86_64::{
-    __m512i, _mm512_dpbusd_epi32, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_si512,
-    _mm512_sub_epi32,
+    __m512i, _mm_set1_epi8, _mm_xor_si128, _mm512_add_epi32, _mm512_add_epi64,
+    _mm512_cvtepu8_epi32, _mm512_dpbusd_epi32, _mm512_mask_add_epi32, _mm512_mask_blend_epi32,
+    _mm512_maskz_loadu_epi8, _mm512_movepi32_mask, _mm512_mul_epi32, _mm512_permutex2var_epi32,
+    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setzero_si512,
+    _mm512_shuffle_i32x4, _mm512_slli_epi64, _mm512_sllv_epi32, _mm512_srav_epi32,
+    _mm512_srli_epi64, _mm512_sub_epi32, _mm512_test_epi32_mask, _mm512_unpackhi_epi32,
+    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
-use super::{Four, Lanes, Vectors, Walk, with_features};
+use zerocopy::little_endian::I32;
+
+use super::{Four, LANES, Lanes, Vectors, Walk, with_features};
+use crate::quant::Requantizers;
 
 /// The backend for x86-64 with AVX-512 VNNI.
 #[derive(Debug, Clone, Copy)]
 pub struct Avx512Vnni(());
 
-cpufeatures::new!(avx512, "avx512f", "avx512bw", "avx512vl");
+cpufeatures::new!(avx512, "avx512f", "avx512bw", "avx512dq", "avx512vl");
 
 impl Avx512Vnni {
     /// The backend, if this core has the instructions, and the system allows their use.
@@ -33,7 +41,7 @@ impl Avx512Vnni {
     }
 }
 
-with_features!(Avx512Vnni, AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni");
+with_features!(Avx512Vnni, AVX512_VNNI, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
 
 impl Vectors for Avx512Vnni {
     type Value = u8;
@@ -50,37 +58,171 @@ impl Vectors for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn terms(self, table: &[I32; 256], bytes: [i8; LANES]) -> Lanes {
+        // SAFETY: as before.
+        unsafe { terms(table, bytes) }
+    }
+
+    #[inline(always)]
+    fn requantize(self, by: &Requantizers<LANES>, values: &Lanes) -> Lanes {
+        // SAFETY: as before.
+        unsafe { requantize(by, values) }
+    }
+
+    #[inline(always)]
+    fn transpose(self, weights: &[i8], step: usize, runs: [usize; 2], fours: &mut [Four]) {
+        // SAFETY: as before.
+        unsafe { transpose(weights, step, runs, fours) }
+    }
+
+    #[inline(always)]
     fn multiply(self, weights: &[Four], values: &[[u8; 4]], walk: Walk, sums: &mut [Lanes]) {
-        let (eights, rest) = sums.as_chunks_mut::<8>();
-        let (pairs, rest) = rest.as_chunks_mut::<2>();
-        let mut column = 0;
-        for eight in eights {
+        for (n, sums) in sums.chunks_mut(8).enumerate() {
+            let values = &values[n * 8 * walk.column..];
             // SAFETY: as before.
-            unsafe { multiply(weights, &values[column..], walk, eight) }
-            column += 8 * walk.column;
-        }
-        for pair in pairs {
-            // SAFETY: as before.
-            unsafe { multiply(weights, &values[column..], walk, pair) }
-            column += 2 * walk.column;
-        }
-        for one in rest.as_chunks_mut::<1>().0 {
-            // SAFETY: as before.
-            unsafe { multiply(weights, &values[column..], walk, one) }
+            unsafe { columns(weights, values, walk, sums) }
         }
     }
+}
+
+/// [`multiply`] for up to eight columns.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn columns(weights: &[Four], values: &[[u8; 4]], walk: Walk, sums: &mut [Lanes]) {
+    macro_rules! of {
+        ($($n:literal)*) => {
+            match sums.len() {
+                $($n => if let Some(sums) = sums.first_chunk_mut::<$n>() {
+                    multiply(weights, values, walk, sums);
+                })*
+                _ => {}
+            }
+        };
+    }
+    of!(1 2 3 4 5 6 7 8);
 }
 
 /// See [`Vectors::correction`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn correction(weights: &[Four]) -> Lanes {
-    let mut acc = _mm512_setzero_si512();
-    for weights in weights {
-        // The unsigned value 128.
-        acc = _mm512_dpbusd_epi32(acc, _mm512_set1_epi8(i8::MIN), vector(weights));
+    // Four sums, because each product waits for the one before it in the same sum.
+    let mut acc = [_mm512_setzero_si512(); 4];
+    // The unsigned value 128.
+    let unsigned = _mm512_set1_epi8(i8::MIN);
+    let (four, rest) = weights.as_chunks::<4>();
+    for weights in four {
+        for (acc, weights) in acc.iter_mut().zip(weights) {
+            *acc = _mm512_dpbusd_epi32(*acc, unsigned, vector(weights));
+        }
     }
-    zerocopy::transmute!(_mm512_sub_epi32(_mm512_setzero_si512(), acc))
+    let [mut a, b, c, d] = acc;
+    for weights in rest {
+        a = _mm512_dpbusd_epi32(a, unsigned, vector(weights));
+    }
+    let sum = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
+    zerocopy::transmute!(_mm512_sub_epi32(_mm512_setzero_si512(), sum))
+}
+
+/// See [`Vectors::terms`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn terms(table: &[I32; 256], bytes: [i8; LANES]) -> Lanes {
+    let index = _mm_xor_si128(zerocopy::transmute!(bytes), _mm_set1_epi8(i8::MIN));
+    let index = _mm512_cvtepu8_epi32(index);
+    // Bits 0 to 4 select one of 32 numbers, the others one of eight such parts of the table.
+    let mut selected = [_mm512_setzero_si512(); 8];
+    for (selected, part) in selected.iter_mut().zip(table.as_chunks::<32>().0) {
+        let [first, second]: [__m512i; 2] = zerocopy::transmute!(*part);
+        *selected = _mm512_permutex2var_epi32(first, index, second);
+    }
+    for bit in [1 << 5, 1 << 6, 1 << 7] {
+        let is_set = _mm512_test_epi32_mask(index, _mm512_set1_epi32(bit));
+        for part in 0..selected.len() / 2 {
+            let [clear, set] = [selected[2 * part], selected[2 * part + 1]];
+            selected[part] = _mm512_mask_blend_epi32(is_set, clear, set);
+        }
+    }
+    zerocopy::transmute!(selected[0])
+}
+
+/// See [`Vectors::requantize`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn requantize(by: &Requantizers<LANES>, values: &Lanes) -> Lanes {
+    let values: __m512i = zerocopy::transmute!(*values);
+    let values = _mm512_sllv_epi32(values, zerocopy::transmute!(by.left));
+    let mantissas: __m512i = zerocopy::transmute!(by.mantissa);
+    // Products of 64 bits, of the lanes with even numbers and of the others.
+    let half = _mm512_set1_epi64(1 << 30);
+    let even = _mm512_add_epi64(_mm512_mul_epi32(values, mantissas), half);
+    let [values, mantissas] = [values, mantissas].map(|lanes| _mm512_srli_epi64::<32>(lanes));
+    let odd = _mm512_add_epi64(_mm512_mul_epi32(values, mantissas), half);
+    // Bits 31 to 62 of each.
+    let [even, odd] = [_mm512_srli_epi64::<31>(even), _mm512_slli_epi64::<1>(odd)];
+    let high = _mm512_mask_blend_epi32(0xaaaa, even, odd);
+    let rounded = _mm512_add_epi32(high, zerocopy::transmute!(by.half));
+    let below_zero = _mm512_movepi32_mask(high);
+    let rounds = zerocopy::transmute!(by.rounds);
+    let rounded = _mm512_mask_add_epi32(rounded, below_zero, rounded, rounds);
+    zerocopy::transmute!(_mm512_srav_epi32(rounded, zerocopy::transmute!(by.right)))
+}
+
+/// See [`Vectors::transpose`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn transpose(weights: &[i8], step: usize, [lanes, length]: [usize; 2], fours: &mut [Four]) {
+    assert!(weights.len() >= (lanes - 1) * step + length);
+    for (n, fours) in fours.chunks_mut(LANES).enumerate() {
+        let start = n * size_of::<Four>();
+        let there = u64::MAX >> (64 - (length - start).min(64));
+        let mut rows = [_mm512_setzero_si512(); LANES];
+        for (lane, row) in rows.iter_mut().enumerate() {
+            if lane < lanes {
+                let weights = weights.as_ptr().wrapping_add(lane * step + start);
+                // SAFETY: only the bytes of `there` are read, which end at `lane * step + length`.
+                // The assertion compares this with the length of `weights`.
+                *row = unsafe { _mm512_maskz_loadu_epi8(there, weights) };
+            }
+        }
+        // Pairs of rows, then fours of rows, interleaved in each quarter of 128 bits.
+        let mut pairs = rows;
+        for (pair, row) in pairs.as_chunks_mut::<2>().0.iter_mut().zip(rows.as_chunks::<2>().0) {
+            *pair = [_mm512_unpacklo_epi32(row[0], row[1]), _mm512_unpackhi_epi32(row[0], row[1])];
+        }
+        let mut quads = pairs;
+        for (quad, pair) in quads.as_chunks_mut::<4>().0.iter_mut().zip(pairs.as_chunks::<4>().0) {
+            *quad = [
+                _mm512_unpacklo_epi64(pair[0], pair[2]),
+                _mm512_unpackhi_epi64(pair[0], pair[2]),
+                _mm512_unpacklo_epi64(pair[1], pair[3]),
+                _mm512_unpackhi_epi64(pair[1], pair[3]),
+            ];
+        }
+        // Quarter q of `quads[4 * r + i]` has four `4 * q + i` of rows `4 * r` to `4 * r + 3`.
+        let mut columns = rows;
+        for i in 0..4 {
+            let [a, b] = [quads[i], quads[i + 4]];
+            let [c, d] = [quads[i + 8], quads[i + 12]];
+            let first = _mm512_shuffle_i32x4::<0b01_00_01_00>(a, b);
+            let second = _mm512_shuffle_i32x4::<0b01_00_01_00>(c, d);
+            columns[i] = _mm512_shuffle_i32x4::<0b10_00_10_00>(first, second);
+            columns[i + 4] = _mm512_shuffle_i32x4::<0b11_01_11_01>(first, second);
+            let first = _mm512_shuffle_i32x4::<0b11_10_11_10>(a, b);
+            let second = _mm512_shuffle_i32x4::<0b11_10_11_10>(c, d);
+            columns[i + 8] = _mm512_shuffle_i32x4::<0b10_00_10_00>(first, second);
+            columns[i + 12] = _mm512_shuffle_i32x4::<0b11_01_11_01>(first, second);
+        }
+        let columns: [Four; LANES] = zerocopy::transmute!(columns);
+        match <&mut [Four; LANES]>::try_from(&mut *fours) {
+            Ok(fours) => *fours = columns,
+            Err(_) => {
+                for (four, column) in fours.iter_mut().zip(columns) {
+                    *four = column;
+                }
+            }
+        }
+    }
 }
 
 /// See [`Vectors::multiply`].

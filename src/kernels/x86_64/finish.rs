@@ -3,13 +3,12 @@
 //! The functions for each pixel have loops instead of closures, because code that is not inlined
 //! would be compiled without the vector instructions.
 
-use core::array::from_fn;
-
 use zerocopy::little_endian::I32;
 
-use super::{LANES, Lanes};
+use super::{LANES, Lanes, Vectors};
 use crate::ops::conv::{Conv, Finish};
 use crate::ops::{Shortcut, stream16};
+use crate::proved::proved;
 use crate::quant::{Clamp, Requantizers};
 
 /// How the sums of a block's output channels become outputs.
@@ -23,19 +22,20 @@ pub(super) struct Block {
 impl Block {
     #[inline(always)]
     pub(super) fn new(conv: &Conv<'_>, o: usize, correction: &Lanes) -> Self {
-        // Lanes without a channel make values that are not written.
-        let last = usize::from(conv.window.output.channels) - 1;
+        let bias = from(conv.bias, o);
+        let mantissas = from(conv.mantissas, o);
         Self {
             o,
-            bias: sum(&from_fn(|lane| conv.bias(last.min(o + lane))), correction),
-            requantizers: Requantizers::new(from_fn(|lane| conv.multiplier(last.min(o + lane)))),
+            bias: sum(&integers(&bias), correction),
+            requantizers: Requantizers::new(integers(&mantissas), from(conv.shifts, o)),
         }
     }
 
     /// Writes outputs at columns from `x` on.
     #[inline(always)]
-    pub(super) fn finish(
+    pub(super) fn finish<V: Vectors>(
         &self,
+        vectors: V,
         conv: &Conv<'_>,
         sums: &[Lanes],
         shortcut: &Shortcut<'_>,
@@ -48,35 +48,57 @@ impl Block {
         let pixels = output.chunks_exact_mut(channels).enumerate().skip(x);
         for (sums, (x, pixel)) in sums.iter().zip(pixels) {
             let pixel = &mut pixel[o.clone()];
-            let mut values = self.requantizers.apply(&sum(&self.bias, sums));
-            match conv.finish {
-                Finish::Requantize { zero_point } => values = sum(&values, &[zero_point; LANES]),
+            let values = vectors.requantize(&self.requantizers, &sum(&self.bias, sums));
+            // Each case makes an array of its own, which stays in a register.
+            let values = match conv.finish {
+                Finish::Requantize { zero_point } => sum(&values, &[zero_point; LANES]),
                 Finish::Join { table, bits } => {
-                    let terms = terms(table, &operands(shortcut, x, self.o, pixel));
-                    values = sum(&values, &terms);
-                    for value in &mut values {
-                        *value >>= bits;
-                    }
+                    let Some(table) = proved!(table.first_chunk()) else { return };
+                    let terms = vectors.terms(table, operands(shortcut, x, self.o, pixel));
+                    shift_right(&sum(&values, &terms), bits)
                 }
                 Finish::Stream(stream) => {
                     let lower = &mut lower[x * channels..][o.clone()];
                     let upper = operands(shortcut, x, self.o, pixel);
                     let below = lowers(shortcut, x, self.o, lower);
-                    for ((value, upper), below) in values.iter_mut().zip(&upper).zip(&below) {
+                    let mut numbers = values;
+                    for ((number, upper), below) in numbers.iter_mut().zip(&upper).zip(&below) {
                         let operand = stream16::number([*upper, *below]);
-                        *value = stream.number(*value, operand, conv.clamp);
+                        *number = stream.number(*number, operand, conv.clamp);
                     }
-                    for (place, value) in lower.iter_mut().zip(&values) {
-                        *place = *value as i8;
+                    for (place, number) in lower.iter_mut().zip(&numbers) {
+                        *place = *number as i8;
                     }
-                    for value in &mut values {
-                        *value >>= 8;
-                    }
+                    shift_right(&numbers, 8)
                 }
-            }
+            };
             write(&values, conv.clamp, pixel);
         }
     }
+}
+
+/// The parameters of a block's channels from `o` on. Those of lanes without a channel are zero; what such
+/// lanes make is not written.
+#[inline(always)]
+fn from<T: Copy + Default>(parameters: &[T], o: usize) -> [T; LANES] {
+    let parameters = &parameters[o..];
+    match parameters.first_chunk() {
+        Some(parameters) => *parameters,
+        None => {
+            let mut padded = [T::default(); LANES];
+            padded[..parameters.len()].copy_from_slice(parameters);
+            padded
+        }
+    }
+}
+
+#[inline(always)]
+fn integers(numbers: &[I32; LANES]) -> Lanes {
+    let mut integers = [0; LANES];
+    for (integer, number) in integers.iter_mut().zip(numbers) {
+        *integer = number.get();
+    }
+    integers
 }
 
 /// Adds sums, which may wrap.
@@ -89,6 +111,15 @@ pub(super) fn sum(a: &Lanes, b: &Lanes) -> Lanes {
     sums
 }
 
+#[inline(always)]
+fn shift_right(values: &Lanes, bits: u32) -> Lanes {
+    let mut shifted = *values;
+    for value in &mut shifted {
+        *value >>= bits;
+    }
+    shifted
+}
+
 /// Writes the first values, clamped to a range.
 #[inline(always)]
 pub(super) fn write(values: &Lanes, clamp: Clamp, places: &mut [i8]) {
@@ -98,7 +129,11 @@ pub(super) fn write(values: &Lanes, clamp: Clamp, places: &mut [i8]) {
     }
     match <&mut [i8; LANES]>::try_from(&mut *places) {
         Ok(places) => *places = bytes,
-        Err(_) => places.copy_from_slice(&bytes[..places.len()]),
+        Err(_) => {
+            for (place, byte) in places.iter_mut().zip(bytes) {
+                *place = byte;
+            }
+        }
     }
 }
 
@@ -138,16 +173,4 @@ fn lowers(shortcut: &Shortcut<'_>, x: usize, o: usize, here: &[i8]) -> [i8; LANE
         }
         Shortcut::InPlace => operands(shortcut, x, o, here),
     }
-}
-
-/// The table's values for bytes.
-#[inline(always)]
-pub(super) fn terms(table: &[I32], bytes: &[i8; LANES]) -> Lanes {
-    let mut terms = [0; LANES];
-    if let Ok(table) = <&[I32; 256]>::try_from(table) {
-        for (term, byte) in terms.iter_mut().zip(bytes) {
-            *term = table[usize::from(*byte as u8 ^ 0x80)].get();
-        }
-    }
-    terms
 }

@@ -11,9 +11,9 @@
 //! ```
 //!
 //! A simulator runs every packing. Each step therefore unpacks the weights, including those for
-//! Winograd's convolutions, and all are multiplied in the same way. Unpacking costs little because
-//! the weights are multiplied at many columns. All memory is on the stack; scratch memory is not
-//! used.
+//! Winograd's convolutions, and all are multiplied in the same way. Unpacking costs little if
+//! the weights are multiplied at many columns. Those of `ohwi` are only transposed, in registers.
+//! All memory is on the stack; scratch memory is not used.
 //!
 //! The instruction sets differ in the innermost loop (`Vectors`), for 16 channels and four inputs.
 //! The figures are instructions for each multiply-accumulate (MAC):
@@ -23,8 +23,9 @@
 //! | [`Avx2`] | 2 | 4 `VPMOVSXBW`, 2 broadcasts, 8 `VPMADDWD`, 8 `VPADDD` | 0.17 | 28, which is 0.22 |
 //! | [`Avx512Vnni`] | 8 | 1 load, 8 broadcasts, 8 `VPDPBUSD` | 0.03 | 22, which is 0.04 |
 //!
-//! This loop takes a quarter of the time of ResNet-8; the rest goes to unpacking weights, filling
-//! windows and finishing outputs.
+//! With [`Avx512Vnni`], this loop takes a third of the time of ResNet-8, finishing outputs a quarter,
+//! and unpacking weights a seventh. In ResNet-18, whose last maps have seven columns, unpacking takes a
+//! third.
 
 #![allow(unsafe_code)]
 
@@ -32,18 +33,22 @@ mod avx2;
 mod avx512_vnni;
 mod finish;
 
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 pub use avx2::Avx2;
 pub use avx512_vnni::Avx512Vnni;
+use zerocopy::little_endian::I32;
 
-use self::finish::{Block, operands, sum, terms, write};
+use self::finish::{Block, operands, sum, write};
 use super::{Backend, Reference};
+use crate::format::Packing;
 use crate::ops::add::Add;
 use crate::ops::conv::Conv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::{Rows, Shortcut, Window};
-use crate::quant::Requantizers;
+use crate::proved::proved;
+use crate::quant::{Multiplier, Requantizers};
 
 /// Number of output channels of a block.
 const LANES: usize = 16;
@@ -60,9 +65,25 @@ type Lanes = [i32; LANES];
 /// Weights of a block's output channels for four input channels.
 type Four = [[i8; 4]; LANES];
 
-/// The weights for all input channels of a block.
+/// Room for values that are not set yet.
 #[repr(align(64))]
-struct Weights([Four; TAPS / 4]);
+struct Room<T, const N: usize>([MaybeUninit<T>; N]);
+
+impl<T: Copy + Default, const N: usize> Room<T, N> {
+    #[inline(always)]
+    fn new() -> Self {
+        Self([const { MaybeUninit::uninit() }; N])
+    }
+
+    /// The first `count` places, all set to zero.
+    #[inline(always)]
+    fn zeros(&mut self, count: usize) -> &mut [T] {
+        let places = &mut self.0[..count];
+        places.fill(MaybeUninit::new(T::default()));
+        // SAFETY: `fill` has set all of `places`.
+        unsafe { places.assume_init_mut() }
+    }
+}
 
 /// The values that an instruction set multiplies, and how it does.
 trait Vectors: Copy {
@@ -74,6 +95,17 @@ trait Vectors: Copy {
 
     /// The correction for sums of products with these weights, because values are not activations.
     fn correction(self, weights: &[Four]) -> Lanes;
+
+    /// The table's numbers for bytes, of which the least is the first.
+    fn terms(self, table: &[I32; 256], bytes: [i8; LANES]) -> Lanes;
+
+    /// What [`Requantizers::apply`] gives.
+    fn requantize(self, by: &Requantizers<LANES>, values: &Lanes) -> Lanes;
+
+    /// Weights of some output channels as they are multiplied. Each channel has a run of weights, which
+    /// begins `step` bytes after the one before; `runs` is the number of runs, and the length of each. What
+    /// is missing to 16 channels, and to a multiple of four weights, is zero.
+    fn transpose(self, weights: &[i8], step: usize, runs: [usize; 2], fours: &mut [Four]);
 
     /// Adds the products at adjacent columns to their sums; `values` begins under the first column.
     fn multiply(
@@ -120,17 +152,23 @@ fn conv<V: Vectors>(
     // The number of input channels of a block is limited by the room for their weights, then the
     // number of columns by the room for the values under them.
     let at_once = inputs.next_multiple_of(4).min(TAPS / (kernel_rows * kernel_columns) / 4 * 4);
-    let room = (WINDOW / (under * at_once)).saturating_sub(kernel_columns) / stride[1] + 1;
-    let columns = room.min(COLUMNS / made).min(usize::from(output.columns));
+    let fit = (WINDOW / (under * at_once)).saturating_sub(kernel_columns) / stride[1] + 1;
+    let columns = fit.min(COLUMNS / made).min(usize::from(output.columns));
 
-    let mut values = [[V::Value::default(); 4]; WINDOW / 4];
-    let mut weights = Weights([[[0; 4]; LANES]; TAPS / 4]);
+    // Only what is used is set to zero, because the steps of small layers are short.
+    let fours = at_once.min(inputs).div_ceil(4);
+    let pixels = (columns - 1) * stride[1] + kernel_columns;
+    let mut for_values = Room::<_, { WINDOW / 4 }>::new();
+    let values = for_values.zeros(under * pixels * fours);
+    let mut for_weights = Room::<_, { TAPS / 4 }>::new();
+    let weights = for_weights.zeros(kernel_rows * kernel_columns * fours);
+    let mut for_sums = Room::<_, COLUMNS>::new();
     for x in (0..usize::from(output.columns)).step_by(columns) {
         let columns = columns.min(usize::from(output.columns) - x);
         let pixels = (columns - 1) * stride[1] + kernel_columns;
         let mut filled = usize::MAX;
         for o in (0..channels).step_by(LANES) {
-            let mut sums = [[0; LANES]; COLUMNS];
+            let sums = for_sums.zeros(made * columns);
             let mut correction = [0; LANES];
             for input in (0..inputs).step_by(at_once) {
                 let input = input..inputs.min(input + at_once);
@@ -147,8 +185,8 @@ fn conv<V: Vectors>(
                         fill::<V>(conv, row, x, &input, values);
                     }
                 }
-                let weights = &mut weights.0[..kernel_rows * walk.run];
-                unpack(conv, o, &input, weights);
+                let weights = &mut weights[..kernel_rows * walk.run];
+                unpack(vectors, conv, o, &input, weights);
                 correction = sum(&correction, &vectors.correction(weights));
                 for (row, sums) in sums.chunks_mut(columns).take(made).enumerate() {
                     let values = &values[row * stride[0] * walk.row..];
@@ -158,7 +196,7 @@ fn conv<V: Vectors>(
             let block = Block::new(conv, o, &correction);
             for ((sums, output), shortcut) in sums.chunks(columns).zip(&mut *outputs).zip(shortcuts)
             {
-                block.finish(conv, sums, shortcut, x, output);
+                block.finish(vectors, conv, sums, shortcut, x, output);
             }
         }
     }
@@ -207,7 +245,13 @@ fn convert<V: Vectors>(activations: &[i8], values: &mut [V::Value]) {
 
 /// Unpacks the weights of the output channels from `o` on for input channels `channels`.
 #[inline(always)]
-fn unpack(conv: &Conv<'_>, o: usize, channels: &Range<usize>, weights: &mut [[[i8; 4]; LANES]]) {
+fn unpack<V: Vectors>(
+    vectors: V,
+    conv: &Conv<'_>,
+    o: usize,
+    channels: &Range<usize>,
+    weights: &mut [Four],
+) {
     let window = &conv.window;
     let inputs = usize::from(window.input.channels);
     let kernel = [window.kernel[0], window.kernel[1] * inputs];
@@ -216,6 +260,16 @@ fn unpack(conv: &Conv<'_>, o: usize, channels: &Range<usize>, weights: &mut [[[i
     let whole = channels.len() == inputs && inputs.is_multiple_of(4);
     let (runs, length) = if whole { (1, kernel[1]) } else { (window.kernel[1], channels.len()) };
     let outputs = o..usize::from(window.output.channels).min(o + LANES);
+    if conv.packing == Packing::Ohwi {
+        // The weights of an output channel are consecutive, those of all kernel rows.
+        let step = kernel[0] * kernel[1];
+        let length = if whole { step } else { length };
+        for (run, fours) in weights.chunks_exact_mut(length.div_ceil(4)).enumerate() {
+            let first = o * step + run * inputs + channels.start;
+            vectors.transpose(&conv.weights[first..], step, [outputs.len(), length], fours);
+        }
+        return;
+    }
     let mut fours = weights.chunks_exact_mut(length.div_ceil(4));
     for ky in 0..kernel[0] {
         for (kx, fours) in (0..runs).zip(&mut fours) {
@@ -228,20 +282,35 @@ fn unpack(conv: &Conv<'_>, o: usize, channels: &Range<usize>, weights: &mut [[[i
 
 /// See [`Backend::add`](super::Backend::add).
 #[inline(always)]
-fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
+fn add<V: Vectors>(
+    vectors: V,
+    add: &Add<'_>,
+    input: &[i8],
+    shortcut: &Shortcut<'_>,
+    output: &mut [i8],
+) {
     let channels = usize::from(add.shape.channels);
-    let requantizers = Requantizers::new([add.multiplier; LANES]);
-    let (of_input, of_shortcut) = add.table.split_at(add.table.len() / 2);
+    let Multiplier { mantissa, shift } = add.multiplier;
+    let requantizers = Requantizers::new([mantissa.to_bits(); LANES], [shift; LANES]);
+    let Some([of_input, of_shortcut]) = proved!(tables(add.table)) else { return };
     let pixels = output.chunks_exact_mut(channels).zip(input.chunks_exact(channels));
     for (x, (pixel, inputs)) in pixels.enumerate() {
         let blocks = pixel.chunks_mut(LANES).zip(inputs.chunks(LANES));
         for (block, (pixel, inputs)) in blocks.enumerate() {
-            let inputs = terms(of_input, &operands(&Shortcut::InPlace, x, 0, inputs));
-            let shortcuts = terms(of_shortcut, &operands(shortcut, x, block * LANES, pixel));
+            let inputs = vectors.terms(of_input, operands(&Shortcut::InPlace, x, 0, inputs));
+            let shortcuts = operands(shortcut, x, block * LANES, pixel);
+            let shortcuts = vectors.terms(of_shortcut, shortcuts);
             let values = requantizers.apply(&sum(&inputs, &shortcuts));
             write(&sum(&values, &[add.zero_point; LANES]), add.clamp, pixel);
         }
     }
+}
+
+/// The table of an addition's input and that of its shortcut.
+#[inline(always)]
+fn tables(table: &[I32]) -> Option<[&[I32; 256]; 2]> {
+    let (of_input, of_shortcut) = table.split_first_chunk()?;
+    Some([of_input, of_shortcut.first_chunk()?])
 }
 
 /// See [`Backend::max_pool`](super::Backend::max_pool).
@@ -309,7 +378,7 @@ macro_rules! with_features {
                 output: &mut [i8],
             ) {
                 // SAFETY: as before.
-                unsafe { compiled::add(add, input, shortcut, output) }
+                unsafe { compiled::add(*self, add, input, shortcut, output) }
             }
 
             fn max_pool(
@@ -341,12 +410,13 @@ macro_rules! with_features {
 
             #[target_feature(enable = $features)]
             pub(super) fn add(
+                backend: super::$backend,
                 add: &Add<'_>,
                 input: &[i8],
                 shortcut: &Shortcut<'_>,
                 output: &mut [i8],
             ) {
-                loops::add(add, input, shortcut, output);
+                loops::add(backend, add, input, shortcut, output);
             }
 
             #[target_feature(enable = $features)]

@@ -21,7 +21,7 @@ use core::arch::x86_64::{
 use zerocopy::little_endian::I32;
 
 use super::{Four, LANES, Lanes, Vectors, Walk, with_features};
-use crate::quant::Requantizers;
+use crate::quant::{Clamp, Requantizers};
 
 /// Number of output channels whose weights are transposed together.
 const EIGHT: usize = 8;
@@ -61,6 +61,15 @@ impl Vectors for Avx2 {
             *term = table[usize::from(byte as u8 ^ 0x80)].get();
         }
         terms
+    }
+
+    #[inline(always)]
+    fn clamp(self, values: &Lanes, to: Clamp) -> [i8; LANES] {
+        let mut clamped = [0; LANES];
+        for (place, value) in clamped.iter_mut().zip(values) {
+            *place = to.apply(*value);
+        }
+        clamped
     }
 
     #[inline(always)]

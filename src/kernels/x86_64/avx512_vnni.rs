@@ -13,18 +13,19 @@
 
 use core::arch::x86_64::{
     __m512i, _mm_set1_epi8, _mm_xor_si128, _mm512_add_epi32, _mm512_add_epi64,
-    _mm512_cvtepu8_epi32, _mm512_dpbusd_epi32, _mm512_mask_add_epi32, _mm512_mask_blend_epi32,
-    _mm512_maskz_loadu_epi8, _mm512_movepi32_mask, _mm512_mul_epi32, _mm512_permutex2var_epi32,
-    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setzero_si512,
-    _mm512_shuffle_i32x4, _mm512_slli_epi64, _mm512_sllv_epi32, _mm512_srav_epi32,
-    _mm512_srli_epi64, _mm512_sub_epi32, _mm512_test_epi32_mask, _mm512_unpackhi_epi32,
-    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    _mm512_cvtepi32_epi8, _mm512_cvtepu8_epi32, _mm512_dpbusd_epi32, _mm512_mask_add_epi32,
+    _mm512_mask_blend_epi32, _mm512_maskz_loadu_epi8, _mm512_max_epi32, _mm512_min_epi32,
+    _mm512_movepi32_mask, _mm512_mul_epi32, _mm512_permutex2var_epi32, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_shuffle_i32x4,
+    _mm512_slli_epi64, _mm512_sllv_epi32, _mm512_srav_epi32, _mm512_srli_epi64, _mm512_sub_epi32,
+    _mm512_test_epi32_mask, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64,
 };
 
 use zerocopy::little_endian::I32;
 
 use super::{Four, LANES, Lanes, Vectors, Walk, with_features};
-use crate::quant::Requantizers;
+use crate::quant::{Clamp, Requantizers};
 
 /// The backend for x86-64 with AVX-512 VNNI.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +62,12 @@ impl Vectors for Avx512Vnni {
     fn terms(self, table: &[I32; 256], bytes: [i8; LANES]) -> Lanes {
         // SAFETY: as before.
         unsafe { terms(table, bytes) }
+    }
+
+    #[inline(always)]
+    fn clamp(self, values: &Lanes, to: Clamp) -> [i8; LANES] {
+        // SAFETY: as before.
+        unsafe { clamp(values, to) }
     }
 
     #[inline(always)]
@@ -144,6 +151,15 @@ fn terms(table: &[I32; 256], bytes: [i8; LANES]) -> Lanes {
         }
     }
     zerocopy::transmute!(selected[0])
+}
+
+/// See [`Vectors::clamp`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn clamp(values: &Lanes, to: Clamp) -> [i8; LANES] {
+    let [min, max] = [to.min, to.max].map(|end| _mm512_set1_epi32(end.into()));
+    let values = _mm512_min_epi32(_mm512_max_epi32(zerocopy::transmute!(*values), min), max);
+    zerocopy::transmute!(_mm512_cvtepi32_epi8(values))
 }
 
 /// See [`Vectors::requantize`].

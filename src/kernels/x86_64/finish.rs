@@ -9,7 +9,7 @@ use super::{LANES, Lanes, Vectors};
 use crate::ops::conv::{Conv, Finish};
 use crate::ops::{Shortcut, stream16};
 use crate::proved::proved;
-use crate::quant::{Clamp, Requantizers};
+use crate::quant::Requantizers;
 
 /// How the sums of a block's output channels become outputs.
 pub(super) struct Block {
@@ -72,7 +72,7 @@ impl Block {
                     shift_right(&numbers, 8)
                 }
             };
-            write(&values, conv.clamp, pixel);
+            write(&vectors.clamp(&values, conv.clamp), pixel);
         }
     }
 }
@@ -120,18 +120,14 @@ fn shift_right(values: &Lanes, bits: u32) -> Lanes {
     shifted
 }
 
-/// Writes the first values, clamped to a range.
+/// Writes the first values.
 #[inline(always)]
-pub(super) fn write(values: &Lanes, clamp: Clamp, places: &mut [i8]) {
-    let mut bytes = [0; LANES];
-    for (byte, value) in bytes.iter_mut().zip(values) {
-        *byte = clamp.apply(*value);
-    }
+pub(super) fn write(values: &[i8; LANES], places: &mut [i8]) {
     match <&mut [i8; LANES]>::try_from(&mut *places) {
-        Ok(places) => *places = bytes,
+        Ok(places) => *places = *values,
         Err(_) => {
-            for (place, byte) in places.iter_mut().zip(bytes) {
-                *place = byte;
+            for (place, value) in places.iter_mut().zip(values) {
+                *place = *value;
             }
         }
     }

@@ -48,7 +48,7 @@ use crate::ops::conv::Conv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::{Rows, Shortcut, Window};
 use crate::proved::proved;
-use crate::quant::{Multiplier, Requantizers};
+use crate::quant::{Clamp, Multiplier, Requantizers};
 
 /// Number of output channels of a block.
 const LANES: usize = 16;
@@ -98,6 +98,9 @@ trait Vectors: Copy {
 
     /// The table's numbers for bytes, of which the least is the first.
     fn terms(self, table: &[I32; 256], bytes: [i8; LANES]) -> Lanes;
+
+    /// Values clamped to a range.
+    fn clamp(self, values: &Lanes, to: Clamp) -> [i8; LANES];
 
     /// What [`Requantizers::apply`] gives.
     fn requantize(self, by: &Requantizers<LANES>, values: &Lanes) -> Lanes;
@@ -300,8 +303,9 @@ fn add<V: Vectors>(
             let inputs = vectors.terms(of_input, operands(&Shortcut::InPlace, x, 0, inputs));
             let shortcuts = operands(shortcut, x, block * LANES, pixel);
             let shortcuts = vectors.terms(of_shortcut, shortcuts);
-            let values = requantizers.apply(&sum(&inputs, &shortcuts));
-            write(&sum(&values, &[add.zero_point; LANES]), add.clamp, pixel);
+            let values = vectors.requantize(&requantizers, &sum(&inputs, &shortcuts));
+            let values = sum(&values, &[add.zero_point; LANES]);
+            write(&vectors.clamp(&values, add.clamp), pixel);
         }
     }
 }

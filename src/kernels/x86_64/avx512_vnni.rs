@@ -24,7 +24,9 @@ use core::arch::x86_64::{
 
 use zerocopy::little_endian::I32;
 
-use super::{Four, LANES, Lanes, Vectors, Walk, with_features};
+use super::{Four, LANES, Lanes, Vectors, Walk, dots, with_features};
+use crate::ops::conv::Conv;
+use crate::ops::{Rows, Shortcut};
 use crate::quant::{Clamp, Requantizers};
 
 /// The backend for x86-64 with AVX-512 VNNI.
@@ -50,6 +52,18 @@ impl Vectors for Avx512Vnni {
     #[inline(always)]
     fn value(activation: i8) -> u8 {
         activation as u8 ^ 0x80
+    }
+
+    #[inline(always)]
+    fn conv_otherwise(
+        self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        output: &mut [i8],
+    ) -> bool {
+        // SAFETY: `self` is the proof that the core has these instructions.
+        unsafe { dots::conv(self, conv, rows, shortcut, output) }
     }
 
     #[inline(always)]

@@ -40,7 +40,7 @@ const fn case(
     Case { kernel, stride, pad_left: pads[0], pad_right: pads[1], columns, inputs, outputs }
 }
 
-pub(crate) const CASES: [Case; 43] = [
+pub(crate) const CASES: [Case; 44] = [
     case([3, 3], 1, [1, 1], 9, 17, 6),
     case([3, 3], 1, [1, 1], 8, 12, 16),
     case([3, 3], 1, [1, 1], 32, 3, 16),
@@ -84,4 +84,5 @@ pub(crate) const CASES: [Case; 43] = [
     case([1, 16], 2, [8, 7], 16, 3, 5),
     case([3, 3], 1, [1, 1], 14, 4, 19),
     case([3, 3], 1, [1, 1], 8, 36, 4),
+    case([5, 5], 1, [2, 2], 9, 32, 4),
 ];

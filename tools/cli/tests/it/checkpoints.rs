@@ -123,3 +123,14 @@ fn files_of_the_wrong_kind_are_told_apart() {
         assert!(matches!(problem(&write(name, b"")).problem, Problem::Corrupt { .. }), "{name}");
     }
 }
+
+/// PyTorch writes the name of the file into the archive. With 21 characters, versions of the library that
+/// unpacks it take the second entry of its directory for the first.
+#[test]
+fn a_checkpoint_is_read_whatever_its_name() {
+    let path =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/checkpoints/name-of-21-characters.pth");
+    let options = Options { arch: Some("resnet20".parse().unwrap()), ..Options::default() };
+    let text = message(&load(Path::new(path), &options).unwrap_err());
+    assert!(text.contains("`conv1.weight`: is missing, but resnet20 has it"), "{text}");
+}

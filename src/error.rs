@@ -48,6 +48,8 @@ pub enum Fault {
         /// The output channel.
         channel: u16,
     },
+    /// A weight is -128. The format has weights in [-127, 127].
+    Weight,
     /// A reserved bit or byte is set.
     Reserved,
     /// A dimension is zero, or the output does not follow from the input, kernel, stride and pads.
@@ -253,6 +255,7 @@ impl fmt::Display for Fault {
             Self::Transform { channel } => {
                 write!(f, "the weights of output channel {channel} are not packed int8")
             }
+            Self::Weight => f.write_str("a weight is -128, less than the format allows"),
             Self::Reserved => f.write_str("a reserved bit is set"),
             Self::Shape => f.write_str("the shapes of input and output do not fit"),
             Self::Kernel => f.write_str("the kernel is larger than 16x16"),

@@ -31,8 +31,7 @@ impl<'m> Model<'m> {
     /// are far from these limits. Where the schedule repeats itself from row to row, some of the
     /// periods are walked, and prove the others.
     ///
-    /// The values of weights are not checked. A weight of -128, which the format excludes and importers
-    /// never make, does no harm, but backends may then compute different results.
+    /// A weight of -128 is refused, because backends would compute different results with it.
     ///
     /// ```
     /// const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");

@@ -143,6 +143,11 @@ impl Packing {
         }
     }
 
+    /// Whether each byte is a weight or padding.
+    pub(crate) fn has_bytes(self) -> bool {
+        self.bits() == 8 && matches!(self.layout().element, Element::Int8 | Element::Kernel)
+    }
+
     /// Whether the weights of output channel `channel` are the packed form of int8, with zeros as
     /// padding.
     pub fn is_sound(self, packed: &[i8], channel: usize, kernel @ [rows, row]: [usize; 2]) -> bool {

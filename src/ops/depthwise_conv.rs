@@ -22,6 +22,7 @@ use zerocopy::little_endian::I32;
 
 use super::conv::check::{bound_with, check_numbers};
 use super::conv::{Numbers, Padding, channel_multiplier};
+use super::weights::in_range;
 use super::{Rows, Window, check_window, int8, weights_section};
 use crate::error::Fault;
 use crate::format::{LayerRecord, Packing};
@@ -153,6 +154,9 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
 /// Checks multipliers and sums.
 pub(super) fn check_channels(conv: &DepthwiseConv<'_>) -> Result<(), Fault> {
     let [rows, columns] = conv.window.kernel;
+    if !in_range(conv.weights) {
+        return Err(Fault::Weight);
+    }
     for channel in 0..conv.window.output.channels {
         let o = usize::from(channel);
         let multiplier = conv.multiplier(o);

@@ -4,6 +4,7 @@
 use core::ops::Range;
 
 use zerocopy::little_endian::U32;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::section;
 #[cfg(feature = "weights-window")]
@@ -20,6 +21,20 @@ use crate::format::{LayerRecord, Operator};
 #[cfg(feature = "weights-window")]
 use crate::kernels::shared::channels::conv_of;
 use crate::model::Model;
+
+/// Whether all weights are in [-127, 127], as the format requires. Some kernels add products in pairs, and
+/// two products with -128 would be too large.
+pub(super) fn in_range(weights: &[i8]) -> bool {
+    // Four at once: the highest bit of a byte is set if the byte was -128, or if one below it was.
+    let is_in_range = |four: u32| {
+        let differs = four ^ 0x8080_8080;
+        differs.wrapping_sub(0x0101_0101) & !differs & 0x8080_8080 == 0
+    };
+    let fours = weights.len() / 4;
+    let (fours, rest) = <[u32]>::ref_from_prefix_with_elems(weights.as_bytes(), fours)
+        .unwrap_or((&[], weights.as_bytes()));
+    fours.iter().all(|&four| is_in_range(four)) && !rest.contains(&0x80)
+}
 
 /// Checks that a layer's weights are in the file, and aligned.
 pub(super) fn weights_section(model: &Model<'_>, offset: U32, bytes: usize) -> Result<(), Fault> {

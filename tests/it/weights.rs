@@ -31,6 +31,37 @@ fn transformed_weights_are_checked() {
     }
 }
 
+/// Backends would compute different results with -128.
+#[test]
+fn a_weight_that_is_too_small_is_refused() {
+    for packing in [
+        Packing::Ohwi,
+        Packing::Pairs,
+        Packing::Eights,
+        Packing::Vectors,
+        Packing::WinogradInt8,
+        Packing::WinogradInt8Tall,
+    ] {
+        let file = model_file(&network(8, 3).packed(packing));
+        let model = Model::parse(&file).unwrap();
+        let packed = |layer: &LayerRecord| layer.packing() == packing;
+        let layer = model.layers().iter().position(packed).unwrap();
+        let record = model.layer(layer);
+        let (start, bytes) = (record.weights.get() as usize, record.weight_bytes.get() as usize);
+        // Alone, and beside values that borrow in the check of four at once.
+        for (at, beside) in (start..start + bytes).zip([-128i8, -127, 0, 1].into_iter().cycle()) {
+            let mut broken = file.clone();
+            if let Some(next) = broken[..start + bytes].get_mut(at + 1) {
+                *next = beside as u8;
+            }
+            broken[at] = 0x80;
+            let fault = Model::parse(&sealed(broken)).map(|_| ());
+            let error = Error::Layer { layer: layer as u16, fault: Fault::Weight };
+            assert_eq!(fault, Err(error), "{packing:?}, byte {}", at - start);
+        }
+    }
+}
+
 #[test]
 fn what_fills_pairs_up_is_zero() {
     for packing in [Packing::Pairs, Packing::WidePairs] {

@@ -6,6 +6,7 @@ use crate::error::{Fault, Section};
 use crate::format::{LayerRecord, Packing};
 use crate::model::Model;
 use crate::ops::stream16::{self, Stream16};
+use crate::ops::weights::in_range;
 use crate::ops::{Known, Window, check_window, section, weights_section, words};
 use zerocopy::little_endian::I32;
 
@@ -110,6 +111,9 @@ pub(in crate::ops) fn check_channels(
     known: &mut Known,
 ) -> Result<(), Fault> {
     let (packing, kernel) = (conv.packing, kernel_taps(&conv.window));
+    if !known.weights && packing.has_bytes() && !in_range(conv.weights) {
+        return Err(Fault::Weight);
+    }
     for o in 0..usize::from(conv.window.output.channels) {
         let channel = first.wrapping_add(o as u16);
         let multiplier = conv.multiplier(o);

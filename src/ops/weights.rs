@@ -77,3 +77,22 @@ pub(crate) fn check_weights(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_is_found_wherever_it_lies() {
+        for (start, length) in (0..4).flat_map(|start| (1..13).map(move |length| (start, length))) {
+            for other in [-127, -1, 0, 127] {
+                for at in start..start + length {
+                    let mut memory = [other; 16];
+                    assert!(in_range(&memory[start..start + length]));
+                    memory[at] = -128;
+                    assert!(!in_range(&memory[start..start + length]), "{start}, {length}, {at}");
+                }
+            }
+        }
+    }
+}

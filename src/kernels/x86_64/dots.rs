@@ -48,7 +48,9 @@ struct Walk {
 }
 
 /// Computes a row, if this is faster than with transposed weights. Otherwise it returns `false`.
-#[inline]
+///
+/// It is not inlined, because its arrays would be on the stack of the other loop, too.
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn conv(
     backend: Avx512Vnni,

@@ -1,7 +1,8 @@
 """Makes small networks that ONNX Runtime quantizes, and its answers.
 
-For maintainers: pip install numpy torch onnx onnxscript onnxruntime; python make_onnx.py. Weights
-are drawn by lot. The images are sines; NAME.npz has the answers, one row for each image.
+For maintainers: pip install numpy torch onnx onnxscript onnxruntime;
+PYTHONPATH=.. python make_onnx.py. Weights are drawn by lot. The images are sines; NAME.npz has the
+answers, one row for each image.
 """
 
 import os
@@ -12,21 +13,12 @@ import onnxruntime
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from networks import Net
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 torch.manual_seed(0)
 COUNT = 4
-
-
-class Net(nn.Module):
-    def __init__(self, forward, *layers):
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.function = forward
-
-    def forward(self, x):
-        return self.function(x, *self.layers)
 
 
 def images(shape, phase=0.37):

@@ -1,8 +1,8 @@
 """Makes the networks of this folder that LiteRT's converter for PyTorch writes, with channels before
 rows and columns, and their outputs in PyTorch.
 
-For maintainers: pip install numpy torch litert-torch; python make_litert.py. Weights are drawn by lot.
-The images are those of make.py.
+For maintainers: pip install numpy torch litert-torch; PYTHONPATH=.. python make_litert.py. Weights are
+drawn by lot. The images are those of make.py.
 """
 
 import litert_torch
@@ -10,18 +10,9 @@ import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from networks import Net
 
 torch.manual_seed(0)
-
-
-class Net(nn.Module):
-    def __init__(self, forward, *layers):
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.function = forward
-
-    def forward(self, x):
-        return self.function(x, *self.layers)
 
 
 def norm(norm):

@@ -1,25 +1,16 @@
 """Makes the networks of this folder that PyTorch's exporters write, and their outputs in PyTorch.
 
-For maintainers: pip install numpy torch onnx onnxscript; python make_torch.py. Weights are drawn by
-lot. The images are those of make.py.
+For maintainers: pip install numpy torch onnx onnxscript; PYTHONPATH=.. python make_torch.py.
+Weights are drawn by lot. The images are those of make.py.
 """
 
 import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from networks import Net
 
 torch.manual_seed(0)
-
-
-class Net(nn.Module):
-    def __init__(self, forward, *layers):
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.function = forward
-
-    def forward(self, x):
-        return self.function(x, *self.layers)
 
 
 def save(name, shape, forward, *layers, dynamo=False):

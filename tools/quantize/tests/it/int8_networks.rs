@@ -1,18 +1,17 @@
 //! Small int8 networks, compared with the results of TensorFlow Lite for Microcontrollers and of
 //! ONNX Runtime. The scripts `int8/make_*.py` made networks and results.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
-use brooklet::kernels::Reference;
-use brooklet::{Model, Session};
 use brooklet_import::network::{Ending, QuantizedNetwork};
 use brooklet_import::{Imported, Options, load};
 use brooklet_plan::Preprocess;
-use brooklet_plan::plan::{Goal, plan};
 use brooklet_quantize::lower::int8::lower;
 use ndarray::Array2;
 use ndarray_npy::NpzReader;
+
+use crate::{files, in_session};
 
 /// Largest error of ONNX networks, whose rounding differs, relative to the largest output.
 const TOLERANCE: f32 = 0.03;
@@ -44,44 +43,40 @@ fn check(file: &Path) -> Result<(), String> {
     let mut program = lower(&network, &Preprocess::default()).map_err(|error| error.to_string())?;
     // The image is in levels already.
     program.layers[0].table = None;
-    let plan = plan(&program, Goal::Size).map_err(|error| error.to_string())?;
-    let bytes = program.write(&plan);
-    let model = Model::parse(&bytes).map_err(|error| error.to_string())?;
-    let mut arena = vec![0u128; model.arena_bytes().div_ceil(16)];
-    let arena = zerocopy::IntoBytes::as_mut_bytes(&mut arena[..]);
-    let mut session = Session::new(&model, Reference, arena).map_err(|error| error.to_string())?;
     let mut expected = NpzReader::new(File::open(file.with_extension("npz")).unwrap()).unwrap();
     let exact: Option<Array2<f32>> = expected.by_name("bytes.npy").ok();
     let reals: Array2<f32> = expected.by_name("reals.npy").map_err(|error| error.to_string())?;
     let unit = network.outputs[0].ending == Ending::UnitLength;
     let onnx = file.extension().is_some_and(|extension| extension == "onnx");
     let channels_first = onnx || file.file_stem().is_some_and(|name| name == "upright");
-    for (number, reals) in reals.outer_iter().enumerate() {
-        let logits = session.run_image(&image(&network, number, channels_first));
-        let logits = logits.map_err(|error| error.to_string())?;
-        let scores: Vec<f32> = logits.scores().map(f32::from).collect();
-        match &exact {
-            Some(exact) if !unit => {
-                if scores != exact.row(number).to_vec() {
-                    return Err(format!("{scores:?} is not {}", exact.row(number)));
-                }
+    let answers = in_session(&program, |session| {
+        let answer = |number| {
+            let logits = session.run_image(&image(&network, number, channels_first));
+            let logits = logits.map_err(|error| error.to_string())?;
+            let scores: Vec<f32> = logits.scores().map(f32::from).collect();
+            Ok((scores, logits.quantization()))
+        };
+        (0..reals.nrows()).map(answer).collect::<Result<Vec<_>, String>>()
+    })?;
+    for (number, ((scores, quantization), reals)) in
+        answers.into_iter().zip(reals.outer_iter()).enumerate()
+    {
+        if let Some(exact) = exact.as_ref().filter(|_| !unit) {
+            if scores != exact.row(number).to_vec() {
+                return Err(format!("{scores:?} is not {}", exact.row(number)));
             }
-            _ => {
-                let (scale, zero) = {
-                    let quantization = logits.quantization();
-                    (quantization.scale, f32::from(quantization.zero_point))
-                };
-                let mut found: Vec<f32> = scores.iter().map(|q| scale * (q - zero)).collect();
-                if unit {
-                    let length = found.iter().map(|value| value * value).sum::<f32>().sqrt();
-                    found.iter_mut().for_each(|value| *value /= length);
-                }
-                let largest = reals.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-                let near = |(a, b): (&f32, &f32)| (a - b).abs() <= TOLERANCE * largest;
-                if found.len() != reals.len() || !found.iter().zip(reals).all(near) {
-                    return Err(format!("{found:?} is not {reals}"));
-                }
-            }
+            continue;
+        }
+        let (scale, zero) = (quantization.scale, f32::from(quantization.zero_point));
+        let mut found: Vec<f32> = scores.iter().map(|q| scale * (q - zero)).collect();
+        if unit {
+            let length = found.iter().map(|value| value * value).sum::<f32>().sqrt();
+            found.iter_mut().for_each(|value| *value /= length);
+        }
+        let largest = reals.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() <= TOLERANCE * largest;
+        if found.len() != reals.len() || !found.iter().zip(reals).all(near) {
+            return Err(format!("{found:?} is not {reals}"));
         }
     }
     Ok(())
@@ -89,12 +84,7 @@ fn check(file: &Path) -> Result<(), String> {
 
 #[test]
 fn int8_networks_compute_what_their_own_engines_do() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/int8");
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
-    files.retain(|path| {
-        path.extension().is_some_and(|extension| extension == "onnx" || extension == "tflite")
-    });
-    files.sort();
+    let files = files("int8", &["onnx", "tflite"]);
     assert!(files.len() >= 11, "{} files", files.len());
     let wrong = files.iter().filter_map(|file| {
         let error = check(file).err()?;

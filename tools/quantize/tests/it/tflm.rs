@@ -3,30 +3,27 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use brooklet::kernels::Reference;
 use brooklet::quant::{Multiplier, requantize};
-use brooklet::{Model, Session};
 use brooklet_import::network::{
     Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp,
 };
 use brooklet_import::{Imported, Options, load};
 use brooklet_plan::Preprocess;
 use brooklet_plan::packing::Kernels;
-use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::program::Program;
 use brooklet_quantize::lower::int8::lower;
 use ndarray::{Array2, Array4};
 use ndarray_npy::ReadNpyExt;
 
+use crate::in_session;
+
 /// The logits of images, each of rows × columns × channels bytes.
 fn logits(program: &Program, images: &[Vec<u8>]) -> Vec<Vec<i16>> {
-    let plan = plan(program, Goal::Size).unwrap();
-    let file = program.write(&plan);
-    let model = Model::parse(&file).unwrap();
-    let mut arena = vec![0u128; model.arena_bytes().div_ceil(16)];
-    let arena = zerocopy::IntoBytes::as_mut_bytes(&mut arena[..]);
-    let mut session = Session::new(&model, Reference, arena).unwrap();
-    images.iter().map(|image| session.run_image(image).unwrap().scores().collect()).collect()
+    in_session(program, |session| {
+        let answer = |image: &Vec<u8>| session.run_image(image).unwrap().scores().collect();
+        Ok(images.iter().map(answer).collect())
+    })
+    .unwrap()
 }
 
 fn case(folder: &str) -> Option<PathBuf> {

@@ -5,18 +5,17 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use brooklet::kernels::Reference;
-use brooklet::{Model, Session};
 use brooklet_import::network::{
     Activation, Ending, Output, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp,
 };
 use brooklet_import::{Imported, Options, load};
 use brooklet_plan::Preprocess;
-use brooklet_plan::plan::{Goal, plan};
 use brooklet_quantize::lower::int8::lower;
 use ndarray::{Array1, Array2, Array4};
 use ndarray_npy::NpzReader;
 use rayon::prelude::*;
+
+use crate::{files, in_session};
 
 /// Number of operators, and the least number of files for each.
 const OPERATORS: usize = 27;
@@ -71,23 +70,16 @@ fn answer(file: &Path, number: usize) -> Result<Vec<i16>, String> {
     // The input is int8 already: a byte is the value plus 128.
     program.layers[0].table = None;
     let image: Vec<u8> = image.iter().map(|&q| (q as u8) ^ 0x80).collect();
-    let plan = plan(&program, Goal::Size).map_err(|error| error.to_string())?;
-    let file = program.write(&plan);
-    let model = Model::parse(&file).map_err(|error| error.to_string())?;
-    let mut arena = vec![0u128; model.arena_bytes().div_ceil(16)];
-    let arena = zerocopy::IntoBytes::as_mut_bytes(&mut arena[..]);
-    let mut session = Session::new(&model, Reference, arena).map_err(|error| error.to_string())?;
-    session.run_image(&image).map_err(|error| error.to_string())?;
-    let outputs = session.outputs().map_err(|error| error.to_string())?;
-    Ok(outputs.flat_map(|(_, row)| row.scores().collect::<Vec<_>>()).collect())
+    in_session(&program, |session| {
+        session.run_image(&image).map_err(|error| error.to_string())?;
+        let outputs = session.outputs().map_err(|error| error.to_string())?;
+        Ok(outputs.flat_map(|(_, row)| row.scores().collect::<Vec<_>>()).collect())
+    })
 }
 
 #[test]
 fn operators_give_the_bytes_of_tflm() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tflm");
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "npz"));
-    files.sort();
+    let files = files("tflm", &["npz"]);
     assert_eq!(files.len(), OPERATORS);
     let wrong: Vec<String> = files.par_iter().flat_map(|path| of_operator(path)).collect();
     assert!(wrong.is_empty(), "{} files: {wrong:#?}", wrong.len());

@@ -1,7 +1,7 @@
 //! Small networks of all operators that are read, compared with the results of ONNX Runtime, TensorFlow Lite
 //! and Keras. The scripts `made/make*.py` made networks and results.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 use brooklet::ops::MAX_KERNEL;
@@ -11,18 +11,14 @@ use brooklet_quantize::forward::FloatModel;
 use ndarray::{Array2, Array4};
 use ndarray_npy::NpzReader;
 
+use crate::files;
+
 /// Largest error, relative to the largest output.
 const TOLERANCE: f32 = 1e-4;
 
 #[test]
 fn networks_compute_what_their_own_engines_do() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/made");
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
-    files.retain(|path| {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        matches!(extension, Some("onnx" | "tflite" | "keras" | "h5"))
-    });
-    files.sort();
+    let files = files("made", &["onnx", "tflite", "keras", "h5"]);
     assert!(files.len() >= 61, "{} files", files.len());
     let wrong: Vec<String> = files.iter().filter_map(|file| check(file).err()).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -43,12 +43,13 @@ pub enum Fault {
     UnknownPacking(u8),
     /// The packing is not for a kernel with this shape and stride.
     Packing(Packing),
-    /// The packed weights are not what the packing makes of any int8 weights.
+    /// The packed weights are not what the packing makes of any weights in [-127, 127].
     Transform {
         /// The output channel.
         channel: u16,
     },
-    /// A weight is -128. The format has weights in [-127, 127].
+    /// A weight is -128, in a packing that stores weights as bytes. The format has weights in
+    /// [-127, 127].
     Weight,
     /// A reserved bit or byte is set.
     Reserved,

@@ -149,7 +149,8 @@ impl Packing {
     }
 
     /// Whether the weights of output channel `channel` are the packed form of int8, with zeros as
-    /// padding.
+    /// padding. Those with a form of more than a byte must not be -128; of others see
+    /// [`has_bytes`](Self::has_bytes).
     pub fn is_sound(self, packed: &[i8], channel: usize, kernel @ [rows, row]: [usize; 2]) -> bool {
         let layout = self.layout();
         let ([lines, line], filled) = (layout.grid(kernel), layout.filled_line(kernel));
@@ -160,7 +161,7 @@ impl Packing {
             Element::Int16 => (0..rows).all(|ky| {
                 (0..filled).all(|tap| {
                     let value = layout.int16(packed, channel, ky, tap, kernel);
-                    value == i16::from(value as i8) && (tap < row || value == 0)
+                    (-127..=127).contains(&value) && (tap < row || value == 0)
                 })
             }),
             Element::Kernel => (line..filled).all(|input| {

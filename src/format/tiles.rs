@@ -43,14 +43,17 @@ pub(super) fn weight(at: impl Fn(usize) -> i16, [ky, kx]: [usize; 2]) -> i8 {
     weight as i8
 }
 
-/// Whether the values at the positions are the transform of an int8 kernel.
+/// Whether the values at the positions are the transform of a kernel with weights in [-127, 127].
 pub(super) fn is_transform(at: impl Fn(usize) -> i16) -> bool {
     let row = |ky| [0, 1, 2].map(|kx| i16::from(weight(&at, [ky, kx])));
-    let rows = [row(0), row(1), row(2)].map(transform);
-    (0..SIDE).all(|x| {
-        let column = rows.map(|row| row.get(x).copied().unwrap_or(0));
-        (0..).step_by(SIDE).zip(transform(column)).all(|(y, value)| value == at(y + x))
-    })
+    let kernel = [row(0), row(1), row(2)];
+    let in_range = kernel.as_flattened().iter().all(|&weight| weight >= -127);
+    let rows = kernel.map(transform);
+    in_range
+        && (0..SIDE).all(|x| {
+            let column = rows.map(|row| row.get(x).copied().unwrap_or(0));
+            (0..).step_by(SIDE).zip(transform(column)).all(|(y, value)| value == at(y + x))
+        })
 }
 
 fn transform(weights: [i16; 3]) -> [i16; SIDE] {

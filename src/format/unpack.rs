@@ -68,20 +68,6 @@ impl Packing {
         // Whether the channels are multiples of four, without padding.
         let filled = inputs.is_multiple_of(4) && channels.len().is_multiple_of(4);
         match self {
-            Self::Ohwi => {
-                let (first, step) = begin(Self::Ohwi, 1);
-                for lane in 0..channels.len() {
-                    let run = from(first + lane * step);
-                    let (run, rest) = run.get(..taps.len()).unwrap_or(&[]).as_chunks::<4>();
-                    let mut places = fours.iter_mut().filter_map(|four| four.get_mut(lane));
-                    for (weights, place) in run.iter().zip(&mut places) {
-                        *place = *weights;
-                    }
-                    if let Some(place) = places.next() {
-                        *place = from_fn(|i| rest.get(i).copied().unwrap_or(0));
-                    }
-                }
-            }
             Self::Pairs if in_fours => {
                 let (first, step) = begin(Self::Pairs, 2);
                 for lane in (0..channels.len()).step_by(2) {

@@ -24,7 +24,7 @@ use core::arch::x86_64::{
 
 use zerocopy::little_endian::I32;
 
-use super::{Four, LANES, Lanes, Vectors, Walk, dots, with_features};
+use super::{Four, LANES, Lanes, Vectors, Walk, dots, with_count, with_features};
 use crate::ops::conv::Conv;
 use crate::ops::{Rows, Shortcut};
 use crate::quant::{Clamp, Requantizers};
@@ -62,13 +62,14 @@ impl Vectors for Avx512Vnni {
         shortcut: &Shortcut<'_>,
         output: &mut [i8],
     ) -> bool {
-        // SAFETY: `self` is the proof that the core has these instructions.
+        // SAFETY: `self` is the proof that the core has all that `detect` asks for: AVX-512 F, BW, DQ,
+        // VL and VNNI.
         unsafe { dots::conv(self, conv, rows, shortcut, output) }
     }
 
     #[inline(always)]
     fn correction(self, weights: &[Four]) -> Lanes {
-        // SAFETY: `self` is the proof that the core has AVX-512 VNNI.
+        // SAFETY: as before.
         unsafe { correction(weights) }
     }
 
@@ -110,17 +111,9 @@ impl Vectors for Avx512Vnni {
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn columns(weights: &[Four], values: &[[u8; 4]], walk: Walk, sums: &mut [Lanes]) {
-    macro_rules! of {
-        ($($n:literal)*) => {
-            match sums.len() {
-                $($n => if let Some(sums) = sums.first_chunk_mut::<$n>() {
-                    multiply(weights, values, walk, sums);
-                })*
-                _ => {}
-            }
-        };
-    }
-    of!(1 2 3 4 5 6 7 8);
+    with_count!(sums.len(), N => if let Some(sums) = sums.first_chunk_mut::<N>() {
+        multiply(weights, values, walk, sums);
+    });
 }
 
 /// See [`Vectors::correction`].
@@ -202,7 +195,7 @@ fn requantize(by: &Requantizers<LANES>, values: &Lanes) -> Lanes {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn transpose(weights: &[i8], step: usize, [lanes, length]: [usize; 2], fours: &mut [Four]) {
-    assert!(weights.len() >= (lanes - 1) * step + length);
+    assert!(weights.len() >= (lanes - 1) * step + length && fours.len() == length.div_ceil(4));
     for (n, fours) in fours.chunks_mut(LANES).enumerate() {
         let start = n * size_of::<Four>();
         let there = u64::MAX >> (64 - (length - start).min(64));
@@ -210,8 +203,9 @@ fn transpose(weights: &[i8], step: usize, [lanes, length]: [usize; 2], fours: &m
         for (lane, row) in rows.iter_mut().enumerate() {
             if lane < lanes {
                 let weights = weights.as_ptr().wrapping_add(lane * step + start);
-                // SAFETY: only the bytes of `there` are read, which end at `lane * step + length`.
-                // The assertion compares this with the length of `weights`.
+                // SAFETY: only the bytes of `there` are read. There is at least one, because `start` is
+                // less than `length` by the assertion on `fours`; and they end at
+                // `lane * step + length` at the latest, which is in `weights` by the other assertion.
                 *row = unsafe { _mm512_maskz_loadu_epi8(there, weights) };
             }
         }

@@ -350,6 +350,23 @@ fn max_pool(pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
     }
 }
 
+/// An expression with the constant `$N`, which has the value of `$count`: 1 to 8.
+macro_rules! with_count {
+    ($count:expr, $N:ident => $do:expr) => {
+        with_count!($count, $N => $do; 1 2 3 4 5 6 7 8)
+    };
+    ($count:expr, $N:ident => $do:expr; $($n:literal)*) => {
+        match $count {
+            $($n => {
+                const $N: usize = $n;
+                $do
+            })*
+            _ => {}
+        }
+    };
+}
+use with_count;
+
 /// A backend whose value is the proof that the core has `$features`, because only `detect` makes
 /// it.
 macro_rules! with_features {

@@ -149,8 +149,8 @@ impl Packing {
     }
 
     /// Whether the weights of output channel `channel` are the packed form of int8, with zeros as
-    /// padding. Those with a form of more than a byte must not be -128; of others see
-    /// [`has_bytes`](Self::has_bytes).
+    /// padding. If the form of a weight has more than a byte, the weight must not be -128; bytes are checked
+    /// all at once.
     pub fn is_sound(self, packed: &[i8], channel: usize, kernel @ [rows, row]: [usize; 2]) -> bool {
         let layout = self.layout();
         let ([lines, line], filled) = (layout.grid(kernel), layout.filled_line(kernel));

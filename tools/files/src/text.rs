@@ -3,6 +3,8 @@
 //! Names of layers, tensors, classes and files are not trusted. Control characters in them are
 //! shown instead of obeyed, and very long names are cut.
 
+use std::fmt::Display;
+
 /// Maximum length of a line of a report.
 const REPORT_LINE: usize = 4000;
 
@@ -48,6 +50,19 @@ fn clean(text: &str, most: usize, lines: bool) -> String {
         }
     }
     cleaned
+}
+
+/// 1234567 as 1,234,567.
+pub fn thousands(number: impl Display) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// JSON with the same meaning, without characters that may control a terminal.

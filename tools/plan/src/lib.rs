@@ -42,6 +42,7 @@
 
 pub mod cost;
 pub mod ensemble;
+pub mod figure;
 pub mod flash;
 pub mod knapsack;
 pub mod memory_map;

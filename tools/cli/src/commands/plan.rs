@@ -20,6 +20,7 @@ use crate::report::{self, thousands};
 use brooklet_files::text;
 use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::cost;
+use brooklet_plan::figure;
 use brooklet_plan::memory_map::MemoryMap;
 use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::packing::Kernels;
@@ -42,6 +43,9 @@ pub struct Args {
     /// Draws the memory map as SVG.
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<OutputPath>,
+    /// Draws as SVG which rows of each layer are in memory at the step that takes the most.
+    #[arg(long, value_name = "FILE.svg")]
+    rows_svg: Option<OutputPath>,
 }
 
 /// Options that say what to plan for.
@@ -305,6 +309,9 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let map = MemoryMap::new(file.model());
     if let Some(path) = &args.svg {
         path.write(text::page(&map.svg()).as_bytes())?;
+    }
+    if let Some(path) = &args.rows_svg {
+        path.write(text::page(&figure::rows(file.model(), map.peak())).as_bytes())?;
     }
     if let Some(path) = &written {
         path.write(file.bytes())?;

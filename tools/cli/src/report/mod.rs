@@ -6,9 +6,9 @@ pub(crate) mod count;
 pub(crate) mod page;
 pub(crate) mod schema;
 
-use std::fmt::Display;
 use std::io::stdout;
 
+pub(crate) use brooklet_files::text::thousands;
 use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
 use terminal_size::{Width, terminal_size_of};
 
@@ -82,19 +82,6 @@ fn fitted_to(mut table: Table, least: &[usize], columns: Option<usize>) -> Strin
             hidden.join(", ")
         ),
     }
-}
-
-/// 1234567 as 1,234,567.
-pub(crate) fn thousands(number: impl Display) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// 0.9173 as 91.73 %.

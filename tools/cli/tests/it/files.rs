@@ -85,6 +85,7 @@ fn outputs_never_replace_inputs() {
         ("plan a.brook", "-o", &["a.brook"]),
         ("plan a.brook", "--svg", &["a.brook"]),
         ("plan a.brook --in-place", "--svg", &["a.brook"]),
+        ("plan a.brook", "--rows-svg", &["a.brook"]),
         ("flash a.brook --board qemu-mps2-an386 --run 1.png", "--logits", &["a.brook", "1.png"]),
     ];
     for (line, option, inputs) in cases {

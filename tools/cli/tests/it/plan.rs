@@ -160,3 +160,21 @@ fn a_weights_window_takes_what_it_says() {
     let smallest = brooklet::smallest_window(file.model().graph());
     assert!(small.contains(&format!("--weights-window {smallest} is the smallest")), "{small}");
 }
+
+/// README's figure is what the command draws of a ResNet-8.
+#[test]
+fn the_figure_of_readme_is_drawn_from_a_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), "new resnet8 -o net.safetensors");
+    let quantize =
+        "quantize net.safetensors --arch resnet8 --effort fast --calibrate random:1 -o a.brook";
+    succeed(folder.path(), quantize);
+    succeed(folder.path(), "plan a.brook --rows-svg rows.svg");
+    let drawn = fs::read_to_string(folder.path().join("rows.svg")).unwrap();
+    let figure = concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/guide/rows.svg");
+    if std::env::var_os("BROOKLET_BLESS").is_some() {
+        fs::write(figure, &drawn).unwrap();
+    }
+    let same = fs::read_to_string(figure).unwrap() == drawn;
+    assert!(same, "src/guide/rows.svg is another drawing: BROOKLET_BLESS=1 writes it anew");
+}

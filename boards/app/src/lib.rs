@@ -40,7 +40,7 @@ use brooklet::kernels::Backend;
 use brooklet::{Error, Mapped, Session, Weights};
 #[cfg(feature = "weights-window")]
 pub use brooklet::{Flash, WeightsSource, WeightsWindow};
-use brooklet_protocol::{ANSWER_BYTES, Frames};
+use brooklet_protocol::Frames;
 pub use embassy_futures::block_on;
 use embassy_futures::yield_now;
 use embedded_hal::digital::OutputPin;
@@ -53,7 +53,7 @@ pub const INT16: bool = cfg!(feature = "int16");
 pub const HOT_SECTION: bool = cfg!(feature = "hot-section");
 
 pub use brooklet::kernels;
-pub use brooklet_protocol::{LineErrors, Unit, line_bytes, request_bytes};
+pub use brooklet_protocol::{ANSWER_BYTES, LineErrors, Unit, line_bytes, request_bytes};
 use engine::{Engine, Tally};
 use line::Line;
 use link::Link;

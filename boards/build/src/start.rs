@@ -26,6 +26,18 @@ pub struct Emulator {
 pub enum Runner {
     /// The RP2040 in JavaScript, from npm.
     Rp2040js,
+    /// The STM32F446 around a core from PyPI.
+    Unicorn,
+}
+
+impl Runner {
+    /// The name of the library that emulates.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rp2040js => "rp2040js",
+            Self::Unicorn => "unicorn",
+        }
+    }
 }
 
 /// How a debug probe writes to a board.

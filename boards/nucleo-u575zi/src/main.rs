@@ -5,8 +5,8 @@
 #![no_std]
 #![no_main]
 
-use brooklet_app::Parts;
 use brooklet_app::kept::{Kept, overrun_is};
+use brooklet_app::{ANSWER_BYTES, Parts};
 use brooklet_parts::{memory, stack, systick::Cycles};
 use cortex_m_rt::entry;
 #[cfg(feature = "defmt")]
@@ -28,7 +28,8 @@ bind_interrupts!(struct Interrupts {
 });
 
 static MEMORY: board::Memory = board::Memory::new();
-static SENT: ConstStaticCell<[u8; 64]> = ConstStaticCell::new([0; 64]);
+/// The driver sends nothing before it has taken all that it is given, so a whole answer fits.
+static SENT: ConstStaticCell<[u8; ANSWER_BYTES]> = ConstStaticCell::new([0; ANSWER_BYTES]);
 static RECEIVED: ConstStaticCell<board::Received> =
     ConstStaticCell::new([0; size_of::<board::Received>()]);
 

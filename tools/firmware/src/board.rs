@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
-use board_build::{Emulator, Runner, Spec};
+use board_build::{Emulator, Spec};
 use tempfile::TempDir;
 
 use crate::counts::{self, Cache, Counts, Marks};
 use crate::flash_image::FlashImage;
-use crate::{FirmwareError, Link, Registry, Report, compile, qemu, rp2040, serial, size};
+use crate::{FirmwareError, Link, Registry, Report, compile, qemu, runner, serial, size};
 
 /// A running board.
 ///
@@ -134,8 +134,8 @@ impl Board {
         };
         // The files are kept until the board answers. By then they have been loaded.
         let mut files = Vec::new();
-        let (command, socket) = match (&spec.qemu, spec.emulator, &spec.uf2) {
-            (Some(qemu), ..) => {
+        let (command, socket) = match (&spec.qemu, spec.emulator) {
+            (Some(qemu), _) => {
                 let mut command = qemu::command(registry, qemu, &firmware, counting.as_ref())?;
                 if let Some(model) = model
                     && spec.weights_window.is_some()
@@ -154,7 +154,7 @@ impl Board {
                 let socket = serial(&mut command, options)?;
                 (command, socket)
             }
-            (None, Some(_), Some(uf2)) => {
+            (None, Some(emulator)) => {
                 if options.count || options.log.is_some() {
                     return Err(FirmwareError::NoCounts {
                         board: spec.name.clone(),
@@ -163,13 +163,15 @@ impl Board {
                     });
                 }
                 let image = FlashImage::new(spec, &firmware, model)?;
-                let (command, file) = rp2040::command(registry, spec.baud, uf2, &image)?;
+                let (command, file) = runner::command(registry, spec, emulator.runner, &image)?;
                 files.push(file);
                 (command, None)
             }
-            _ => return Err(FirmwareError::NoEmulator { board: spec.name.clone() }),
+            (None, None) => return Err(FirmwareError::NoEmulator { board: spec.name.clone() }),
         };
-        let (mut link, running) = spawn(command, spec, socket)?;
+        let (link, running) = spawn(command, spec, socket)?;
+        let mut link =
+            link.counting(spec.emulator.and_then(|emulator| runner::unit(emulator.runner)));
         match link.hello() {
             // An emulator that does not support the plugin ends with an error.
             Err(FirmwareError::Ended { board, output }) if options.count => {
@@ -221,9 +223,7 @@ pub fn ensure_emulator(
 ) -> Result<(), FirmwareError> {
     match (&spec.qemu, spec.emulator) {
         (Some(qemu), _) => qemu::ensure(spec, qemu, report),
-        (None, Some(Emulator { runner: Runner::Rp2040js, .. })) => {
-            rp2040::ensure(registry, spec, report)
-        }
+        (None, Some(Emulator { runner })) => runner::ensure(registry, spec, runner, report),
         (None, None) => Err(FirmwareError::NoEmulator { board: spec.name.clone() }),
     }
 }

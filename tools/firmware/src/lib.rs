@@ -59,14 +59,18 @@ mod link;
 pub mod log;
 pub mod monitor;
 pub mod npm;
+mod once;
 #[cfg(feature = "probe")]
 pub mod probe;
+mod python;
 mod qemu;
 mod registry;
 mod remedy;
 mod rp2040;
+mod runner;
 pub mod serial;
 pub mod size;
+mod stm32f4;
 mod toolchain;
 pub mod uf2;
 

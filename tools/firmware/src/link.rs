@@ -28,6 +28,8 @@ pub struct Link {
     /// The messages of the other end before it ended.
     last_words: Arc<Mutex<String>>,
     timeout: Duration,
+    /// What the board counts, if that is not what its firmware says.
+    unit: Option<Unit>,
 }
 
 /// The identity that a board reports.
@@ -107,7 +109,13 @@ impl Link {
             frames: Frames::new([0; ANSWER_BYTES]),
             last_words,
             timeout: timeout(),
+            unit: None,
         }
+    }
+
+    /// The same to a board that counts this, whatever its firmware says.
+    pub(crate) fn counting(self, unit: Option<Unit>) -> Self {
+        Self { unit, ..self }
     }
 
     /// Calls the board until it answers.
@@ -142,7 +150,7 @@ impl Link {
     ///
     /// Fails if its protocol has another version.
     pub fn identify(&mut self) -> Result<BoardIdentity, FirmwareError> {
-        let ours = VERSION;
+        let (ours, unit) = (VERSION, self.unit);
         let mut theirs = ours;
         let identity = self.ask(IDENTIFY, &Request::Identify, |response| match response {
             Response::Identity(identity) => {
@@ -155,7 +163,7 @@ impl Link {
                     slot_bytes: identity.slot_bytes,
                     arena_bytes: identity.arena_bytes,
                     row_bytes: identity.row_bytes,
-                    unit: identity.unit,
+                    unit: unit.unwrap_or(identity.unit),
                     check_count: identity.check_count,
                 })
             }

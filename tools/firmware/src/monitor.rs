@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 
 use crate::board::{Running, ensure_emulator};
 use crate::flash_image::FlashImage;
-use crate::{FirmwareError, Registry, Report, qemu, rp2040, serial};
+use crate::{FirmwareError, Registry, Report, qemu, runner, serial};
 
 /// The lines that a board writes, until it ends or is unplugged.
 pub struct Lines {
@@ -53,20 +53,20 @@ impl Lines {
         report: Report<'_>,
     ) -> Result<Self, FirmwareError> {
         ensure_emulator(registry, spec, report)?;
-        let (command, file) = match (&spec.qemu, spec.emulator, &spec.uf2) {
-            (Some(qemu), ..) => {
+        let (command, file) = match (&spec.qemu, spec.emulator) {
+            (Some(qemu), _) => {
                 let mut command = qemu::command(registry, qemu, firmware, None)?;
                 command.args(["-serial", "stdio"]).stdin(Stdio::null()).stdout(Stdio::piped());
                 (command, None)
             }
-            (None, Some(_), Some(uf2)) => {
+            (None, Some(emulator)) => {
                 // Firmware may contain a model, at any address.
                 let whole = Spec { slot: spec.ram, ..spec.clone() };
                 let image = FlashImage::new(&whole, firmware, None)?;
-                let (command, file) = rp2040::command(registry, spec.baud, uf2, &image)?;
+                let (command, file) = runner::command(registry, spec, emulator.runner, &image)?;
                 (command, Some(file))
             }
-            _ => return Err(FirmwareError::NoEmulator { board: spec.name.clone() }),
+            (None, None) => return Err(FirmwareError::NoEmulator { board: spec.name.clone() }),
         };
         let (running, output) = spawn(command)?;
         Ok(Self::new(listen(output), Some((running, file))))

@@ -1,10 +1,9 @@
 //! Installs npm packages beside the build.
 
-use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
-use crate::{FirmwareError, Report, apt, compile};
+use crate::{FirmwareError, Report, apt, compile, once};
 
 /// Finds or installs Node.js, and lets npm install the packages of a `package.json` and its
 /// `package-lock.json` into a folder, once.
@@ -22,32 +21,20 @@ pub fn install(
     report: Report<'_>,
 ) -> Result<(), FirmwareError> {
     node(why, report)?;
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| FirmwareError::Create { path, source }
-    };
-    fs::create_dir_all(folder).map_err(failed(folder))?;
-    // Parallel processes that need the packages install them once.
-    let lock = folder.join("lock");
-    let _lock =
-        File::create(&lock).and_then(|lock| lock.lock().map(|()| lock)).map_err(failed(&lock))?;
-    let installed = folder.join("installed");
-    if fs::read_to_string(&installed).is_ok_and(|found| found == packages) {
-        return Ok(());
-    }
-    for (name, text) in [("package.json", package), ("package-lock.json", packages)] {
-        let path = folder.join(name);
-        fs::write(&path, text).map_err(failed(&path))?;
-    }
-    report(&format!("installing {what} with npm, {why}"));
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder);
-    let (done, said) = compile::run(&mut npm)?;
-    if !done {
-        let (program, reason) = (what.to_owned(), compile::tail(&said, 6));
-        return Err(FirmwareError::NoProgram { program, packages: "npm".to_owned(), reason });
-    }
-    fs::write(&installed, packages).map_err(failed(&installed))
+    once::install(folder, packages, || {
+        for (name, text) in [("package.json", package), ("package-lock.json", packages)] {
+            once::write(&folder.join(name), text)?;
+        }
+        report(&format!("installing {what} with npm, {why}"));
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder);
+        let (done, said) = compile::run(&mut npm)?;
+        if !done {
+            let (program, reason) = (what.to_owned(), compile::tail(&said, 6));
+            return Err(FirmwareError::NoProgram { program, packages: "npm".to_owned(), reason });
+        }
+        Ok(())
+    })
 }
 
 /// Finds or installs Node.js and npm.

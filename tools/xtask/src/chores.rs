@@ -53,9 +53,10 @@ pub(crate) fn emulators(registry: &Registry) -> crate::steps::Step<'_> {
     step("emulators", || {
         let mut known = Vec::new();
         for spec in registry.boards().iter().filter(|spec| spec.is_emulated()) {
-            let emulator = match &spec.qemu {
-                Some(qemu) => qemu.binary.as_str(),
-                None => "rp2040js",
+            let emulator = match (&spec.qemu, spec.emulator) {
+                (Some(qemu), _) => qemu.binary.as_str(),
+                (None, Some(emulator)) => emulator.runner.name(),
+                (None, None) => continue,
             };
             if !known.contains(&emulator) {
                 ensure_emulator(registry, spec, &mut say)?;

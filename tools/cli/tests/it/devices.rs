@@ -232,7 +232,7 @@ fn said_by_project(
     succeed(folder, &format!("init {name} --board {board} {options}"));
     let firmware = Project { registry, board, name: &name, folder }.built(&[]);
     let monitor = format!("monitor --board {board} --lines 3 --firmware {}", firmware.display());
-    // The Pico's emulator does not wake an executor that sleeps.
+    // The Pico's emulator does not wake an executor that sleeps, and the STM32's has no timers.
     let runs = spec.qemu.is_some() || spec.is_emulated() && !options.contains("--async");
     runs.then(|| succeed(folder, &monitor))
 }

@@ -262,7 +262,7 @@ fn what_does_not_fit_is_told_with_what_would() {
         "no model fits qemu-microbit: the closest model has 8-bit weights, 8-bit stream, and lacks",
         "bytes of RAM",
         "images of 32x32: --allow-smaller-input tries them",
-        "another board: qemu-mps2-an385,",
+        "another board: nucleo-f446re, qemu-mps2-an385,",
     ];
     let told = refused.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(says.iter().all(|say| told.contains(say)), "{refused}");

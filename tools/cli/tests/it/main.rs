@@ -31,6 +31,7 @@ mod int16;
 mod keras;
 mod mlperf;
 mod networks;
+mod nucleo;
 mod onnx;
 mod page;
 mod pictures;

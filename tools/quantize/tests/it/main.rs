@@ -1,8 +1,11 @@
-//! The quantizer and its float engine, compared with other engines: files made by their tools, and
-//! their answers.
+//! The quantizer and its float engine: changes that keep what a network computes, and comparisons with
+//! other engines, with files made by their tools and their answers.
 
+mod absorption;
+mod equalization;
 mod int8_networks;
 mod made;
+mod recursive;
 mod tflm;
 mod tflm_operators;
 

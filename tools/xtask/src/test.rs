@@ -35,6 +35,7 @@ pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     // have other features and be compiled again.
     let build = linted(cargo(registry.root(), &[&BUILD_TESTS[..], &["--no-run"]].concat()));
     beside.push(step("bench", move || bench(build, all)));
+    beside.push(doctests(&registry));
     beside.extend([docs(&registry, all), alone(&registry), packages(&registry, all)]);
     // The tests are built with Clippy. Alone, it checks all dependencies once more.
     if wanted.contains(&"lints") {
@@ -152,7 +153,8 @@ fn lints_of_firmware(registry: &Registry, all: bool) -> Step<'_> {
 /// need.
 const BUILD_TESTS: [&str; 5] = ["test", "--all-targets", WORKSPACE[0], WORKSPACE[1], WORKSPACE[2]];
 
-/// All tests of the workspace, including those on emulated boards. A lint fails the build.
+/// All tests of the workspace except those in documentation, on emulated boards, too. A lint fails the
+/// build.
 fn tests(registry: &Registry, all: bool) -> Step<'_> {
     step("tests", move || {
         // The other tests run even if one fails. Reporting the times of tests is an unstable
@@ -167,9 +169,15 @@ fn tests(registry: &Registry, all: bool) -> Step<'_> {
         if all {
             tests.env("BROOKLET_THOROUGH", "1");
         }
-        let tests = run(&mut tests);
+        run(&mut tests)
+    })
+}
+
+/// The examples in the documentation, with the libraries of the tests.
+fn doctests(registry: &Registry) -> Step<'_> {
+    step("doctests", || {
         let examples = [&["test", "--doc", "--no-fail-fast"], &WORKSPACE[..]].concat();
-        tests.and(run(&mut linted(cargo(registry.root(), &examples))))
+        run(&mut linted(cargo(registry.root(), &examples)))
     })
 }
 

@@ -10,7 +10,7 @@ from collections import deque
 from core import FIRST_INTERRUPT, Fault
 
 PERIPHERALS, PERIPHERALS_BYTES = 0x4000_0000, 0x8_0000
-USART2_INTERRUPT = FIRST_INTERRUPT + 38
+USART2_INTERRUPT, TIMER12_INTERRUPT = FIRST_INTERRUPT + 38, FIRST_INTERRUPT + 43
 HSI_HZ = 16_000_000
 FLASH_STEP_HZ = 30_000_000
 VOLTAGE_HZ = 168_000_000
@@ -160,9 +160,9 @@ class Usart(Registers):
         self.coming, self.arrives, self.idles = deque(), None, None
         # Of the line from the board: the byte on it, when it ends, the byte that waits, what came.
         self.leaving, self.leaves, self.waits, self.out = None, None, None, bytearray()
-        core.levels = lambda: (USART2_INTERRUPT,) if self._raises() else ()
 
-    def _raises(self):
+    def raises(self):
+        """Whether it asks for its interrupt."""
         control = self.values[self.CONTROL]
         asks = control & (IDLE | RECEIVED | SENT | EMPTY)
         asks |= OVERRUN if control & RECEIVED else 0
@@ -181,7 +181,8 @@ class Usart(Registers):
 
     def _connected(self, pin, direction):
         control = self.values[self.CONTROL]
-        return control & ENABLED and control & direction and self.port.function(pin) == self.FUNCTION
+        is_on = control & ENABLED and control & direction
+        return is_on and self.port.function(pin) == self.FUNCTION
 
     def come(self, data):
         """The host sends bytes."""
@@ -258,6 +259,78 @@ class Usart(Registers):
             super().write(offset, value)
 
 
+class Timer(Registers):
+    """A timer of the slow bus: it counts up to a value, and compares two others."""
+
+    CONTROL, INTERRUPTS, STATUS, EVENTS, COUNT = 0x00, 0x0C, 0x10, 0x14, 0x24
+    PRESCALER, TOP, COMPARE = 0x28, 0x2C, (0x34, 0x38)
+    ENABLED, ONLY_OVERFLOWS = 1, 1 << 2
+
+    def __init__(self, name, core, clocks):
+        super().__init__(name, dict.fromkeys(range(0, 0x54, 4), 0) | {self.TOP: 0xFFFF})
+        self.core, self.clocks = core, clocks
+        # When it counted from zero, how far it had counted by the last look, and the prescaler.
+        self.start, self.last, self.prescaler = 0, 0, 1
+
+    def raises(self):
+        """Whether it asks for its interrupt."""
+        return bool(self.values[self.STATUS] & self.values[self.INTERRUPTS])
+
+    def _cycles(self):
+        """Cycles of the core of one count. Timers run at twice the rate of a divided bus."""
+        return max(self.clocks.slow_step() // 2, 1) * self.prescaler
+
+    def _marks(self):
+        """The counts at which something happens: by their bit in the status."""
+        return {1 << at: self.values[mark] for at, mark in enumerate(self.COMPARE, 1)} | {1: 0}
+
+    def next(self):
+        """When it next sets a flag that interrupts, if it ever does."""
+        if not self.values[self.CONTROL] & self.ENABLED:
+            return None
+        whole, asked = self.values[self.TOP] + 1, self.values[self.INTERRUPTS]
+        marks = [mark for flag, mark in self._marks().items() if flag & asked]
+        ahead = [(mark - self.last - 1) % whole + 1 for mark in marks]
+        return self.start + (self.last + min(ahead)) * self._cycles() if ahead else None
+
+    def advance(self):
+        """Counts up to now."""
+        if not self.values[self.CONTROL] & self.ENABLED:
+            return
+        whole, now = self.values[self.TOP] + 1, (self.core.now - self.start) // self._cycles()
+        for flag, mark in self._marks().items():
+            if (now - mark) // whole > (self.last - mark) // whole:
+                self.values[self.STATUS] |= flag
+        self.last = now
+
+    def _count_from(self, count):
+        self.last, self.start = count, self.core.now - count * self._cycles()
+
+    def read(self, offset):
+        self.advance()
+        if offset == self.COUNT:
+            return self.last % (self.values[self.TOP] + 1)
+        return super().read(offset)
+
+    def write(self, offset, value):
+        self.advance()
+        if offset == self.STATUS:
+            self.values[offset] &= value
+        elif offset == self.COUNT:
+            self._count_from(value)
+        elif offset == self.EVENTS:
+            if value & 1:
+                self.prescaler = self.values[self.PRESCALER] + 1
+                self._count_from(0)
+                if not self.values[self.CONTROL] & self.ONLY_OVERFLOWS:
+                    self.values[self.STATUS] |= 1
+        else:
+            starts = offset == self.CONTROL and value & ~self.values[offset] & self.ENABLED
+            super().write(offset, value)
+            if starts:
+                self._count_from(self.last)
+
+
 class Chip:
     """The peripherals by address."""
 
@@ -267,9 +340,13 @@ class Chip:
         self.clocks = clocks = Clocks(power, flash)
         ports = [Port(name) for name in PORTS]
         self.usart = Usart(core, clocks, ports[0], host_baud)
+        timer = Timer("TIM12", core, clocks)
+        self.active = ((self.usart, USART2_INTERRUPT), (timer, TIMER12_INTERRUPT))
+        core.levels = lambda: [interrupt for part, interrupt in self.active if part.raises()]
         # Each with the register and the bit that turn its clock on.
         ahb1, apb1, apb2 = clocks.AHB1_ENABLE, clocks.APB1_ENABLE, clocks.APB2_ENABLE
         self.parts = {
+            0x4000_1800: (timer, apb1, 6),
             0x4000_4400: (self.usart, apb1, 17),
             0x4000_7000: (power, apb1, 28),
             0x4001_3800: (Registers("SYSCFG", dict.fromkeys(range(0, 0x24, 4), 0)), apb2, 14),
@@ -279,6 +356,16 @@ class Chip:
         for at, port in enumerate(ports):
             self.parts[0x4002_0000 + 0x400 * at] = (port, ahb1, at)
         core.map(PERIPHERALS, PERIPHERALS_BYTES, self._read, self._write)
+
+    def next(self):
+        """When something happens next, if anything does."""
+        times = [part.next() for part, _ in self.active]
+        return min((when for when in times if when is not None), default=None)
+
+    def advance(self):
+        """Does what has happened by now."""
+        for part, _ in self.active:
+            part.advance()
 
     def _part(self, offset):
         address = PERIPHERALS + offset

@@ -287,8 +287,9 @@ class Core:
 
     def _write(self, offset, size, value):
         self.soon()
-        for base, change in ((SET_ENABLE, self.enabled.add), (CLEAR_ENABLE, self.enabled.discard),
-                             (SET_PENDING, self.pending.add), (CLEAR_PENDING, self.pending.discard)):
+        changes = ((SET_ENABLE, self.enabled.add), (CLEAR_ENABLE, self.enabled.discard),
+                   (SET_PENDING, self.pending.add), (CLEAR_PENDING, self.pending.discard))
+        for base, change in changes:
             if base <= offset < base + 0x40:
                 first = FIRST_INTERRUPT + 8 * (offset - base)
                 for bit in range(8 * size):

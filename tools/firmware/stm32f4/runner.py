@@ -25,9 +25,8 @@ FLASH, FLASH_BYTES = 0x0800_0000, 0x8_0000
 RAM, RAM_BYTES = 0x2000_0000, 0x2_0000
 GARBAGE = b"\xa5"
 """What an earlier program has left."""
-DEBUG = 0xE004_2000
-DEBUG_BYTES = 0x1000
-OTHER_REGISTERS = (0xED10, 0xED14, 0xED24, 0xED88, 0xEF34, 0xEDFC, 0x1000, 0x4_2004, 0x4_2008, 0x4_200C)
+OTHER_REGISTERS = (0xED10, 0xED14, 0xED24, 0xED88, 0xEF34, 0xEDFC, 0x1000,
+                   0x4_2004, 0x4_2008, 0x4_200C)
 """SCR, CCR, SHCSR, CPACR, FPCCR, DEMCR, DWT_CTRL, and DBGMCU's."""
 SLICE = 20_000
 """Instructions after which the input is looked at, about a byte's time on the line."""
@@ -52,9 +51,9 @@ def run(core, chip):
                 end = core.now + LAST_SECONDS * chip.clocks.core_hz()
             elif data:
                 usart.come(data)
-        times = [when for when in (usart.next(), core.next_tick()) if when is not None]
+        times = [when for when in (chip.next(), core.next_tick()) if when is not None]
         core.run(int(min([*times, core.now + SLICE])) + 1)
-        usart.advance()
+        chip.advance()
         # Answers are frames that end with a zero, or lines.
         if usart.out and usart.out[-1] in b"\0\n":
             os.write(1, usart.out)

@@ -40,7 +40,9 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
     /// # Errors
     ///
     /// [`RowError::Length`] if a row has a wrong length; [`RowError::Missing`] if the stream ends
-    /// before the image does. Rows after the end of the image stay in the stream.
+    /// before the image does. Rows after the end of the image stay in the stream. [`RowError::Map`]
+    /// if the output is no vector: the image has run then, and [`map`](Self::map) returns the
+    /// results.
     pub async fn run<R: AsRef<[u8]>>(
         &mut self,
         rows: impl Stream<Item = R>,

@@ -371,6 +371,9 @@ pub enum RowError {
         /// Number of rows that are still to be pushed.
         rows: u16,
     },
+    /// The network's output is a map of several cells, not one vector:
+    /// [`map`](crate::Session::map) returns it.
+    Map,
     /// The driver could not read weights: the image is lost. [`reset`](crate::Session::reset) begins
     /// the next one.
     #[cfg(feature = "weights-window")]
@@ -385,6 +388,7 @@ impl fmt::Display for RowError {
             }
             Self::Complete => f.write_str("the image is complete"),
             Self::Missing { rows } => write!(f, "{rows} rows are still to be pushed"),
+            Self::Map => f.write_str("the output is a map, not one vector"),
             #[cfg(feature = "weights-window")]
             Self::Weights => f.write_str("the weights could not be read: the image is lost"),
         }

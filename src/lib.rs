@@ -58,6 +58,7 @@ mod graph;
 pub mod guide;
 pub mod kernels;
 mod logits;
+mod map;
 mod model;
 pub mod ops;
 mod proved;
@@ -88,6 +89,7 @@ pub use feature::Feature;
 pub use format::arena_bytes;
 pub use graph::Graph;
 pub use logits::{Candidate, Logits};
+pub use map::Map;
 pub use model::Model;
 #[cfg(feature = "self-test")]
 pub use scrub::Verification;

@@ -1,4 +1,4 @@
-//! The results of a network.
+//! The scores of one cell of a network's output, or of an output that is a vector.
 
 use core::cmp::Reverse;
 
@@ -11,11 +11,11 @@ use crate::format::LayerRecord;
 use crate::ops::int8;
 #[cfg(feature = "stream16")]
 use crate::ops::stream16;
-#[cfg(feature = "int16")]
 use crate::proved::proved;
 use crate::quant::Quantization;
 
-/// The outputs of a network, one score for each class, in int8 or int16, and their quantization.
+/// The scores of an output that is a vector, or of one cell of a [map](crate::Map): one score for
+/// each class, in int8 or int16, and their quantization.
 #[derive(Debug, Clone, Copy)]
 pub struct Logits<'a> {
     values: Values<'a>,
@@ -41,7 +41,13 @@ enum Values<'a> {
     Int16(&'a [i16]),
     /// The row of [a 16-bit stream](stream16).
     #[cfg(feature = "stream16")]
-    Stream16(&'a [i8]),
+    Stream16 {
+        row: &'a [i8],
+        /// The first score.
+        first: usize,
+        /// Number of scores.
+        count: usize,
+    },
 }
 
 /// A class and its score.
@@ -66,7 +72,7 @@ impl<'a> Logits<'a> {
                 Values::Int16(proved!(zerocopy::FromBytes::ref_from_bytes(row)).unwrap_or_default())
             }
             #[cfg(feature = "stream16")]
-            (_, true) => Values::Stream16(int8(row)),
+            (_, true) => Values::Stream16 { row: int8(row), first: 0, count: row.len() / 2 },
             _ => Values::Int8(int8(row)),
         };
         let shown = match layer.channels.get() {
@@ -78,6 +84,22 @@ impl<'a> Logits<'a> {
         Self { values, quantization: layer.quantization(), shown }
     }
 
+    /// The logits of one cell, from the row in which it is.
+    pub(crate) fn of_cell(row: &'a [u8], layer: &LayerRecord, column: u16) -> Self {
+        let count = usize::from(layer.channels.get());
+        let first = usize::from(column) * count;
+        let cell = first..first + count;
+        let whole = Self::new(row, layer);
+        let values = match whole.values {
+            Values::Int8(values) => Values::Int8(proved!(values.get(cell)).unwrap_or_default()),
+            #[cfg(feature = "int16")]
+            Values::Int16(values) => Values::Int16(proved!(values.get(cell)).unwrap_or_default()),
+            #[cfg(feature = "stream16")]
+            Values::Stream16 { row, .. } => Values::Stream16 { row, first, count },
+        };
+        Self { values, ..whole }
+    }
+
     /// The int8 scores; empty if the scores have 16 bits.
     pub fn as_slice(&self) -> &'a [i8] {
         match self.values {
@@ -85,20 +107,21 @@ impl<'a> Logits<'a> {
             #[cfg(feature = "int16")]
             Values::Int16(_) => &[],
             #[cfg(feature = "stream16")]
-            Values::Stream16(_) => &[],
+            Values::Stream16 { .. } => &[],
         }
     }
 
     /// The scores as they lie in memory: one or two bytes for each.
     ///
-    /// A 16-bit stream has the upper bytes of all scores first, and then the lower bytes.
+    /// A 16-bit stream has the upper bytes of all scores first, and then the lower bytes; if it is a
+    /// map, these are the bytes of the cell's whole row.
     pub fn as_bytes(&self) -> &'a [u8] {
         match self.values {
             Values::Int8(values) => values.as_bytes(),
             #[cfg(feature = "int16")]
             Values::Int16(values) => values.as_bytes(),
             #[cfg(feature = "stream16")]
-            Values::Stream16(row) => row.as_bytes(),
+            Values::Stream16 { row, .. } => row.as_bytes(),
         }
     }
 
@@ -119,7 +142,7 @@ impl<'a> Logits<'a> {
     /// # assert_eq!(logits.scores().count(), 6);
     /// # Ok::<(), brooklet::RowError>(())
     /// ```
-    pub fn scores(&self) -> impl Iterator<Item = i16> + Clone + 'a {
+    pub fn scores(&self) -> impl Iterator<Item = i16> + Clone + use<'a> {
         let narrow = self.as_slice().iter().map(|&score| i16::from(score));
         #[cfg(feature = "int16")]
         let narrow = narrow.chain(match self.values {
@@ -127,10 +150,13 @@ impl<'a> Logits<'a> {
             _ => [].iter().copied(),
         });
         #[cfg(feature = "stream16")]
-        let narrow = narrow.chain(stream16::scores(match self.values {
-            Values::Stream16(row) => row,
-            _ => &[],
-        }));
+        let narrow = narrow.chain({
+            let (row, first, count): (&[i8], _, _) = match self.values {
+                Values::Stream16 { row, first, count } => (row, first, count),
+                _ => (&[], 0, 0),
+            };
+            stream16::scores(row).skip(first).take(count)
+        });
         narrow
     }
 

@@ -133,7 +133,20 @@ impl<'m> Model<'m> {
 
     /// Number of classes, which is the number of channels of the logits.
     pub fn classes(&self) -> usize {
-        self.layer(self.logits()).shape().bytes()
+        self.layer(self.logits()).channels.get().into()
+    }
+
+    /// Whether the network's answer is a map of several cells, not one vector.
+    ///
+    /// ```
+    /// # use brooklet::Model;
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// assert!(!model.ends_in_map());
+    /// ```
+    pub fn ends_in_map(&self) -> bool {
+        let shape = self.layer(self.logits()).shape();
+        (shape.rows, shape.columns) != (1, 1)
     }
 
     /// The layers and segments.

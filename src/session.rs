@@ -6,9 +6,9 @@ use crate::arena::ARENA_ALIGN;
 use crate::error::{Error, RowError};
 use crate::kernels::Backend;
 use crate::logits::Logits;
+use crate::map::Map;
 use crate::model::Model;
 use crate::ops;
-use crate::proved::proved;
 use crate::schedule::{Next, Schedule};
 #[cfg(feature = "self-test")]
 use crate::scrub::{Scrub, Verification};
@@ -292,14 +292,24 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
     /// # Errors
     ///
     /// [`RowError::Length`] if the image has another size; `needed` and `got` are those of the row
-    /// at which it ends.
+    /// at which it ends. [`RowError::Map`] if the output is no vector: the image has run then, and
+    /// [`map`](Self::map) returns the results.
     pub fn run_image(&mut self, image: &[u8]) -> Result<Logits<'_>, RowError> {
+        self.push_image(image)?;
+        self.logits()
+    }
+
+    /// Begins an image, and pushes all of its rows: rows × columns × channels bytes. The results are
+    /// those of [`logits`](Self::logits), [`map`](Self::map) and the like.
+    ///
+    /// # Errors
+    ///
+    /// [`RowError::Length`] if the image has another size; `needed` and `got` are those of the row
+    /// at which it ends.
+    pub fn push_image(&mut self, image: &[u8]) -> Result<(), RowError> {
         self.reset();
         let needed = self.model.input().row_bytes();
-        for row in image.chunks(needed.max(1)) {
-            self.push_row(row)?;
-        }
-        self.logits()
+        image.chunks(needed.max(1)).try_for_each(|row| self.push_row(row))
     }
 
     /// Reads up to `budget` further bytes of the model file, and says what is known about it.
@@ -375,9 +385,9 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
     ///
     /// # Errors
     ///
-    /// [`RowError::Missing`] while rows are missing.
+    /// [`RowError::Missing`] while rows are missing, [`RowError::Map`] if the logits are a map.
     pub fn logits(&mut self) -> Result<Logits<'_>, RowError> {
-        self.finish(self.model.logits())
+        self.logits_map()?.only().ok_or(RowError::Map)
     }
 
     /// Runs the remaining steps, and returns the last layer's output: the probabilities if the
@@ -385,36 +395,55 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
     ///
     /// # Errors
     ///
-    /// [`RowError::Missing`] while rows are missing.
+    /// [`RowError::Missing`] while rows are missing, [`RowError::Map`] if the output is a map.
     pub fn output(&mut self) -> Result<Logits<'_>, RowError> {
+        self.map()?.only().ok_or(RowError::Map)
+    }
+
+    /// Runs the remaining steps, and returns the last layer's output as a [map](Map) of cells, as
+    /// networks for segmentation and detection have it: the probabilities if the network ends in a
+    /// softmax, otherwise the logits.
+    ///
+    /// # Errors
+    ///
+    /// [`RowError::Missing`] while rows are missing.
+    pub fn map(&mut self) -> Result<Map<'_>, RowError> {
         self.finish(self.model.output())
+    }
+
+    /// Runs the remaining steps, and returns the logits as a [map](Map) of cells.
+    ///
+    /// # Errors
+    ///
+    /// [`RowError::Missing`] while rows are missing.
+    pub fn logits_map(&mut self) -> Result<Map<'_>, RowError> {
+        self.finish(self.model.logits())
     }
 
     /// Runs the remaining steps, and returns the outputs of a network that has several, each with
     /// the index of its layer.
     ///
-    /// The [output of the last layer](Self::output) comes last.
+    /// The [output of the last layer](Self::map) comes last.
     ///
     /// # Errors
     ///
     /// [`RowError::Missing`] while rows are missing.
-    pub fn outputs(&mut self) -> Result<impl Iterator<Item = (usize, Logits<'_>)>, RowError> {
-        self.finish(self.model.output())?;
+    pub fn outputs(&mut self) -> Result<impl Iterator<Item = (usize, Map<'_>)>, RowError> {
+        self.map()?;
         let (model, arena) = (self.model, &*self.arena);
         Ok(model.outputs().map(move |layer| {
-            let row = proved!(arena.get(model.row(layer, 0))).unwrap_or(&[]);
-            (layer, Logits::new(row, model.layer(layer)))
+            let record = model.layer(layer);
+            (layer, Map::new(arena, model.places(record), record))
         }))
     }
 
-    fn finish(&mut self, layer: usize) -> Result<Logits<'_>, RowError> {
+    fn finish(&mut self, layer: usize) -> Result<Map<'_>, RowError> {
         while let Step::Ran { .. } = self.step() {}
         self.have_read()?;
         match self.rows_missing() {
             0 => {
-                let row = proved!(self.arena.get(self.model.row(layer, 0))).unwrap_or(&[]);
                 let record = self.model.layer(layer);
-                Ok(Logits::new(row, record))
+                Ok(Map::new(self.arena, self.model.places(record), record))
             }
             rows => Err(RowError::Missing { rows }),
         }

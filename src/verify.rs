@@ -11,7 +11,7 @@ mod walk;
 
 use crate::arena::ARENA_ALIGN;
 use crate::error::{Error, Fault, Section};
-use crate::format::{self, LayerRecord, MAGIC, MAX_SEGMENT_LAYERS, NONE, Operator, VERSION, flags};
+use crate::format::{self, MAGIC, MAX_SEGMENT_LAYERS, NONE, Operator, VERSION, flags};
 use crate::ops::{self, Known};
 
 use crate::model::{Model, header, whole};
@@ -105,14 +105,6 @@ impl<'m> Model<'m> {
             && self.layer(output).input.get() as usize == logits;
         if output != last || !(logits == output || after_logits) || output == 0 {
             return Err(out_of_bounds(Section::Layers));
-        }
-        if let Some(layer) = [logits, output].into_iter().find(|&i| self.layer(i).rows.get() != 1) {
-            return Err(Error::layer(layer, Fault::Shape));
-        }
-        let beside = |layer: &LayerRecord| layer.flags & flags::OUTPUT != 0;
-        let several = |layer: &LayerRecord| beside(layer) && layer.rows.get() != 1;
-        if let Some(layer) = self.graph().layers.iter().position(several) {
-            return Err(Error::layer(layer, Fault::Shape));
         }
         self.bytes(header.names_offset.get(), header.names_bytes.get() as usize)
             .ok_or(out_of_bounds(Section::Names))?;

@@ -13,7 +13,7 @@ pub const MAX_TEST_IMAGES: usize = 4;
 ///    ┌─────────────────────┬────────┬────────┬─────────────────────┬─────
 /// 4  │ image 0             │ logits │ output │ image 1             │ …
 ///    └─────────────────────┴────────┴────────┴─────────────────────┴─────
-///      rows × columns ×      a row of the      likewise of the output layer;
+///      rows × columns ×      the rows of the   likewise of the output layer;
 ///      channels bytes, as    logits' layer     none if that is the logits' layer
 ///      they are pushed
 /// ```

@@ -200,7 +200,7 @@ pub trait Backend {
         reference::window_average(pool, rows, output);
     }
 
-    /// The softmax of a row.
+    /// The softmax of a pixel.
     fn softmax(&self, softmax: &Softmax, input: &[i8], output: &mut [i8]) {
         reference::softmax(softmax, input, output);
     }

@@ -365,7 +365,12 @@ pub(crate) fn run(
         }
         Operator::Softmax => {
             if let (row, Row::Int8(output)) = (row(step), output.row) {
-                Softmax::new(layer).run_on((0..row.len()).map(|i| row.at(i)), output);
+                let (softmax, channels) =
+                    (Softmax::new(layer), usize::from(layer.channels.get()).max(1));
+                for (x, output) in output.chunks_mut(channels).enumerate() {
+                    let pixel = x * channels..(x + 1) * channels;
+                    softmax.run_on(pixel.map(|i| row.at(i)), output);
+                }
             }
         }
         _ => {}

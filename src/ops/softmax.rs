@@ -1,4 +1,4 @@
-//! Softmax over channels, in fixed point.
+//! Softmax over the channels of each pixel, in fixed point.
 //!
 //! ```text
 //! difference = (input[c] − max of input) · scale of input        in Q5.26, by multiplier 0
@@ -77,7 +77,8 @@ impl Softmax {
     }
 }
 
-/// [`quant::high_mul`], not inlined, because a softmax runs once for each image.
+/// [`quant::high_mul`], not inlined, because a softmax runs once for each pixel of a network's last
+/// layer.
 #[inline(never)]
 fn high_mul(a: i32, b: i32) -> i32 {
     quant::high_mul(a, b)

@@ -232,9 +232,8 @@ pub(super) fn check(layer: &LayerRecord) -> Result<(), Fault> {
     }
     let makes = layer.operator() == Operator::Conv && !layer.has_int16();
     let in_bytes = layer.packing().unpacked().is_none();
-    // Scores must have the zero point 0, and lie in one row.
-    let scores = layer.zero_point == 0 && layer.rows.get() == 1;
-    let in_bytes = in_bytes && (layer.last_reader.get() != NONE || scores);
+    // Scores must have the zero point 0.
+    let in_bytes = in_bytes && (layer.last_reader.get() != NONE || layer.zero_point == 0);
     #[cfg(feature = "stream16")]
     if !makes || !in_bytes {
         return Err(Fault::Stream16);

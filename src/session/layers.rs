@@ -214,7 +214,11 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
                     backend.average(&AveragePool::new(model, layer), sums, output);
                 }
             }
-            Operator::Softmax => backend.softmax(&Softmax::new(layer), row, output),
+            Operator::Softmax => {
+                let (softmax, channels) = (Softmax::new(layer), layer.channels.get().max(1));
+                let pixels = row.chunks(channels.into()).zip(output.chunks_mut(channels.into()));
+                pixels.for_each(|(pixel, output)| backend.softmax(&softmax, pixel, output));
+            }
             Operator::BatchNorm if Feature::BatchNorm.is_on() => {
                 backend.batch_norm(&BatchNorm::new(model, layer), row, output)
             }

@@ -1,7 +1,8 @@
 //! No file that could fail later is accepted as a model file.
 
 use crate::common::{
-    Watched, image, in_bits_of, model_file, network, sealed, tries, with_int16, with_stream16,
+    Watched, image, in_bits_of, model_file, network, network_of_maps, sealed, tries, with_int16,
+    with_stream16,
 };
 use crate::interpreter::interpret;
 use brooklet::format::{Header, LayerRecord, Operator, Packing, flags};
@@ -346,6 +347,7 @@ fn the_golden_files_are_reproduced() {
         (in_planes, "tests/golden/tiny-5.brook"),
         (wide, "tests/golden/tiny-16.brook"),
         (stream, "tests/golden/tiny-stream16.brook"),
+        (network_of_maps(118, 1), "tests/golden/tiny-map.brook"),
     ] {
         is_reproduced(&program, path);
     }
@@ -362,7 +364,8 @@ fn is_reproduced(program: &Program, path: &str) {
     let model = Model::parse(&file).unwrap();
     let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
     let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
-    let logits: Vec<i16> = session.run_image(&image).unwrap().scores().collect();
+    session.push_image(&image).unwrap();
+    let logits: Vec<i16> = session.logits_map().unwrap().scores().collect();
     assert_eq!(logits, interpret(program, &image)[program.logits]);
 }
 

@@ -262,8 +262,8 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
                                 diff_min: record.parameter.get(),
                             };
                             let mut values = vec![0; usize::from(shape.channels)];
-                            let read = |&q: &i16| if from.is_stream16() { rounded(q) } else { q };
-                            let numbers = input.unwrap().iter().map(read).map(i32::from);
+                            let numbers = (0..usize::from(shape.channels))
+                                .map(|c| at(y as i64, x as i64, c).unwrap().into());
                             softmax.run_on(numbers, &mut values);
                             values[c].into()
                         }

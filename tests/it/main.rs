@@ -6,6 +6,7 @@ mod common;
 mod format;
 mod hostile;
 mod interpreter;
+mod maps;
 mod networks;
 mod planner;
 mod self_test;

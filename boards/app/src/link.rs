@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 
 use brooklet::kernels::Backend;
-use brooklet::{Logits, RowError, SelfTest, Weights};
+use brooklet::{Map, RowError, SelfTest, Weights};
 #[cfg(feature = "updates")]
 use brooklet_protocol::SlotsState;
 use brooklet_protocol::{
@@ -315,11 +315,11 @@ impl<B: Backend> Desk<'_, B> {
             Request::Row { y, pixels } => self.row(y, pixels),
             Request::Logits { first } => {
                 self.complete(engine)?;
-                values(engine.session().logits(), first)
+                values(engine.session().logits_map(), first)
             }
             Request::Output { first } => {
                 self.complete(engine)?;
-                values(engine.session().output(), first)
+                values(engine.session().map(), first)
             }
             Request::Profile { first } => {
                 self.complete(engine)?;
@@ -436,20 +436,22 @@ impl<B: Backend> Desk<'_, B> {
     }
 }
 
-/// The page of results that begins at `first`.
-fn values<'r>(
-    results: Result<Logits<'r>, RowError>,
-    first: u32,
-) -> Result<Response<'r>, Fault<'r>> {
+/// The page of results that begins at `first`; it ends where a row of a map ends.
+fn values<'r>(results: Result<Map<'r>, RowError>, first: u32) -> Result<Response<'r>, Fault<'r>> {
     let reason = |error| match error {
         #[cfg(feature = "weights-window")]
         RowError::Weights => "the weights could not be read",
         _ => "the network ended without results",
     };
-    let all = results.map_err(|error| Fault::Internal { reason: reason(error) })?.as_bytes();
-    let rest = all.get(first as usize..).unwrap_or_default();
-    let page = rest.get(..VALUES_PER_PAGE).unwrap_or(rest);
-    Ok(Response::Values(ValuesPage { count: all.len() as u32, first, values: page }))
+    let map = results.map_err(|error| Fault::Internal { reason: reason(error) })?;
+    let (mut page, mut count): (&[u8], _) = (&[], 0);
+    for row in map.rows() {
+        if let Some(rest) = (first as usize).checked_sub(count).and_then(|at| row.get(at..)) {
+            page = rest.get(..VALUES_PER_PAGE).unwrap_or(rest);
+        }
+        count += row.len();
+    }
+    Ok(Response::Values(ValuesPage { count: count as u32, first, values: page }))
 }
 
 /// Runs one in this number of cases of the kernels' suite on this core.

@@ -254,6 +254,47 @@ fn a_image_gets_the_answer_of_the_runtime() {
     assert_eq!(busy.iter().filter(|high| **high).count(), 2, "two images were begun");
 }
 
+/// A model that ends in a map.
+const MAP: &[u8] = include_bytes!("../../../tests/golden/tiny-map.brook");
+
+#[test]
+fn a_map_is_sent_row_by_row() {
+    let model = brooklet::Model::parse(MAP).unwrap();
+    let input = model.input();
+    let image: Vec<u8> = (0..input.bytes()).map(|at| (at * 37 % 251) as u8).collect();
+    let mut arena = brooklet::Arena::<4096>::new();
+    let mut session = Session::new(&model, Portable, &mut arena).unwrap();
+    session.push_image(&image).unwrap();
+    let bytes = |map: brooklet::Map<'_>| map.rows().collect::<Vec<_>>().concat();
+    let expected = [bytes(session.logits_map().unwrap()), bytes(session.map().unwrap())];
+    assert_ne!(expected[0], expected[1]);
+
+    let all = expected[0].len() as u32;
+    let row = all / u32::from(model.layer(model.output()).shape().rows);
+    let rows = image.chunks(input.row_bytes()).enumerate();
+    let rows = rows.map(|(y, pixels)| frame(&Request::Row { y: y as u16, pixels }));
+    let mut sent: Vec<u8> = rows.flatten().collect();
+    // A page may begin anywhere, and ends with its row. Behind the end there is nothing.
+    let pages: Vec<u32> =
+        (0..all).step_by(row as usize).chain([1, row + 5, all, all + 9]).collect();
+    for &first in &pages {
+        sent.extend(frame(&Request::Logits { first }));
+        sent.extend(frame(&Request::Output { first }));
+    }
+    let (mut answers, ..) = play(MAP, &sent);
+    let mut answers = answers.split_off(usize::from(input.rows)).into_iter();
+    for first in pages {
+        for expected in &expected {
+            let mut answer = answers.next().unwrap();
+            let Ok(Response::Values(page)) = decode(&mut answer) else { panic!("{first}") };
+            assert_eq!((page.count, page.first), (all, first));
+            let end = (first / row * row + row).min(all);
+            let wanted = expected.get(first as usize..end as usize).unwrap_or_default();
+            assert_eq!(page.values, wanted, "from byte {first}");
+        }
+    }
+}
+
 /// Records how many turns another task had, at the start of each span.
 struct Turns<'t> {
     turns: &'t Cell<usize>,

@@ -113,9 +113,13 @@ fn classify<B: brooklet::kernels::Backend, W: brooklet::Weights>(
         black_box(output.as_slice());
     }
     if let Ok(outputs) = session.outputs() {
-        outputs.for_each(|output| {
-            black_box(output);
-        });
+        for (layer, map) in outputs {
+            black_box((layer, map.shape(), map.quantization()));
+            map.rows().for_each(|row| drop(black_box(row)));
+            map.scores().for_each(|score| drop(black_box(score)));
+            map.cells().for_each(|(_, cell)| drop(black_box(cell.top_k::<1>())));
+            black_box(map.cell(black_box(1), black_box(2)).is_some());
+        }
     }
     session.reset();
     #[cfg(feature = "self-test")]

@@ -22,10 +22,10 @@ pub enum Request<'a> {
         #[serde(borrow)]
         pixels: &'a [u8],
     },
-    /// Asks for the logits, from byte `first` on. Answered with [`Response::Values`] after the
-    /// network has run to its end.
+    /// Asks for the logits, row by row, from byte `first` on. Answered with [`Response::Values`]
+    /// after the network has run to its end.
     Logits {
-        /// The first byte; a page holds [`crate::VALUES_PER_PAGE`].
+        /// The first byte; a page holds up to [`crate::VALUES_PER_PAGE`] bytes of a row.
         first: u32,
     },
     /// Asks for the network's outputs in the same way: after the softmax if the network has one,
@@ -271,7 +271,8 @@ pub struct Accepted {
 /// A part of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ValuesPage<'a> {
-    /// Number of bytes in all: one for each class, or two if the model's values are int16.
+    /// Number of bytes in all: one for each class of each cell, or two if the model's values are
+    /// int16.
     pub count: u32,
     /// The index of the first byte on this page.
     pub first: u32,

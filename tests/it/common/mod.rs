@@ -246,56 +246,94 @@ pub fn wide_network(seed: u64, channels: u16) -> Program {
 /// A residual network of `blocks` blocks with random shapes and values.
 pub fn network(seed: u64, blocks: usize) -> Program {
     let mut b = Builder { program: Program::default(), g: Generator(seed) };
-    let (rows, columns) = (5 + b.g.below(9) as u16, 5 + b.g.below(9) as u16);
-    let shape = Shape::new(rows, columns, 1 + b.g.below(3) as u16);
-    let table: Vec<i8> = (0..256 * usize::from(shape.channels)).map(|_| b.g.int8()).collect();
-    let with_table = b.g.chance();
-    let input = b.push(Operator::Input, 0, shape);
-    input.table = with_table.then_some(Table::Bytes(table));
-    let channels = 1 + b.g.below(5) as u16;
-    let mut stream = match b.g.below(3) {
-        0 => b.conv(0, channels, 5, 1, [2; 4]),
-        1 => b.conv(0, channels, 1, 1, [0; 4]),
-        _ => b.conv(0, channels, 3, 1, [1; 4]),
-    };
-    if b.g.below(3) == 0 {
-        let from = b.shape(stream);
-        let (zero_point, scale) = {
-            let record = &b.program.layers[stream].record;
-            (record.zero_point, record.scale)
-        };
-        let halve = |n: u16| (n + 2 - 3) / 2 + 1;
-        let shape = Shape::new(halve(from.rows), halve(from.columns), from.channels);
-        let pool = b.push(Operator::MaxPool, stream, shape);
-        (pool.record.kernel, pool.record.stride, pool.record.pads) = ([3; 2], [2; 2], [1; 4]);
-        (pool.record.zero_point, pool.record.scale) = (zero_point, scale);
-        stream = b.last();
-    }
-    for _ in 0..blocks {
-        stream = b.block(stream);
-    }
-    let from = b.shape(stream);
-    let own_scale = b.g.chance();
-    let zero_point = b.program.layers[stream].record.zero_point;
-    let pool = b.push(Operator::AveragePool, stream, Shape::new(1, 1, from.channels));
-    if own_scale {
-        let real = 1.7 / (f64::from(from.rows) * f64::from(from.columns));
-        pool.record.set_multiplier(0, Multiplier::from_real(real.min(0.9)).unwrap());
-    } else {
-        pool.record.zero_point = zero_point;
-    }
-    let classes = 2 + b.g.below(9) as u16;
-    let pooled = b.last();
-    let logits = b.conv(pooled, classes, 1, 1, [0; 4]);
-    b.program.layers[logits].record.flags |= flags::FULLY_CONNECTED;
-    b.program.logits = logits;
-    if b.g.chance() {
-        let multiplier = Multiplier::from_real(0.1 * f64::from(1u32 << 26)).unwrap();
-        let softmax = b.push(Operator::Softmax, logits, Shape::new(1, 1, classes));
-        softmax.record.set_multiplier(0, multiplier);
-        softmax.record.parameter = I32::new(Softmax::smallest_difference(multiplier));
-    }
+    let stream = b.stream(blocks);
+    b.vector(stream);
     b.program
+}
+
+/// The same without a mean, so that it ends in a map; in some of them, another map is an output,
+/// too.
+pub fn network_of_maps(seed: u64, blocks: usize) -> Program {
+    let mut b = Builder { program: Program::default(), g: Generator(seed) };
+    let stream = b.stream(blocks);
+    let channels = 1 + b.g.below(9) as u16;
+    let features = b.conv(stream, channels, 1, 1, [0; 4]);
+    if b.g.chance() {
+        b.program.layers[features].record.flags |= flags::OUTPUT;
+    }
+    let classes = 1 + b.g.below(5) as u16;
+    b.scores(features, classes);
+    b.program
+}
+
+impl Builder {
+    /// The input, and `blocks` blocks; returns the last.
+    fn stream(&mut self, blocks: usize) -> usize {
+        let b = self;
+        let (rows, columns) = (5 + b.g.below(9) as u16, 5 + b.g.below(9) as u16);
+        let shape = Shape::new(rows, columns, 1 + b.g.below(3) as u16);
+        let table: Vec<i8> = (0..256 * usize::from(shape.channels)).map(|_| b.g.int8()).collect();
+        let with_table = b.g.chance();
+        let input = b.push(Operator::Input, 0, shape);
+        input.table = with_table.then_some(Table::Bytes(table));
+        let channels = 1 + b.g.below(5) as u16;
+        let mut stream = match b.g.below(3) {
+            0 => b.conv(0, channels, 5, 1, [2; 4]),
+            1 => b.conv(0, channels, 1, 1, [0; 4]),
+            _ => b.conv(0, channels, 3, 1, [1; 4]),
+        };
+        if b.g.below(3) == 0 {
+            let from = b.shape(stream);
+            let (zero_point, scale) = {
+                let record = &b.program.layers[stream].record;
+                (record.zero_point, record.scale)
+            };
+            let halve = |n: u16| (n + 2 - 3) / 2 + 1;
+            let shape = Shape::new(halve(from.rows), halve(from.columns), from.channels);
+            let pool = b.push(Operator::MaxPool, stream, shape);
+            (pool.record.kernel, pool.record.stride, pool.record.pads) = ([3; 2], [2; 2], [1; 4]);
+            (pool.record.zero_point, pool.record.scale) = (zero_point, scale);
+            stream = b.last();
+        }
+        for _ in 0..blocks {
+            stream = b.block(stream);
+        }
+        stream
+    }
+
+    /// The mean of a map, and scores.
+    fn vector(&mut self, stream: usize) {
+        let b = self;
+        let from = b.shape(stream);
+        let own_scale = b.g.chance();
+        let zero_point = b.program.layers[stream].record.zero_point;
+        let pool = b.push(Operator::AveragePool, stream, Shape::new(1, 1, from.channels));
+        if own_scale {
+            let real = 1.7 / (f64::from(from.rows) * f64::from(from.columns));
+            pool.record.set_multiplier(0, Multiplier::from_real(real.min(0.9)).unwrap());
+        } else {
+            pool.record.zero_point = zero_point;
+        }
+        let classes = 2 + b.g.below(9) as u16;
+        let pooled = b.last();
+        let logits = b.scores(pooled, classes);
+        b.program.layers[logits].record.flags |= flags::FULLY_CONNECTED;
+    }
+
+    /// Scores of each pixel, with a softmax or without; returns the layer of the scores.
+    fn scores(&mut self, input: usize, classes: u16) -> usize {
+        let b = self;
+        let logits = b.conv(input, classes, 1, 1, [0; 4]);
+        b.program.logits = logits;
+        if b.g.chance() {
+            let multiplier = Multiplier::from_real(0.1 * f64::from(1u32 << 26)).unwrap();
+            let shape = b.shape(logits);
+            let softmax = b.push(Operator::Softmax, logits, shape);
+            softmax.record.set_multiplier(0, multiplier);
+            softmax.record.parameter = I32::new(Softmax::smallest_difference(multiplier));
+        }
+        logits
+    }
 }
 
 /// The network with as many upper bits of its convolutions' weights as the packing has.

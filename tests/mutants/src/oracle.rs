@@ -80,7 +80,7 @@ impl Default for Oracle {
     }
 }
 
-/// Logits and output of an image, as they lie in memory.
+/// Logits and all outputs of an image, as they lie in memory.
 type Answer = [Vec<u8>; 2];
 
 /// The results of a run: those for two images, and the verdict on the test images in the file.
@@ -279,11 +279,17 @@ fn run(
         for row in image.chunks(model.input().row_bytes()) {
             session.push_row(row).expect("a row of the right length");
         }
-        let logits = session.logits().expect("all rows are there");
-        assert!(logits.top_k::<3>().len() <= 3);
-        assert_eq!(logits.len(), model.classes());
-        let logits = logits.as_bytes().to_vec();
-        [logits, session.output().expect("all rows are there").as_bytes().to_vec()]
+        let is_vector = session.logits().is_ok();
+        assert_eq!(is_vector, !model.ends_in_map());
+        let logits = session.logits_map().expect("all rows are there");
+        for ([y, x], cell) in logits.cells() {
+            assert!(cell.top_k::<3>().len() <= 3);
+            assert_eq!(cell.len(), model.classes());
+            assert!(logits.cell(y, x).is_some_and(|same| same.scores().eq(cell.scores())));
+        }
+        let logits = logits.rows().collect::<Vec<_>>().concat();
+        let outputs = session.outputs().expect("all rows are there");
+        [logits, outputs.flat_map(|(_, map)| map.rows()).collect::<Vec<_>>().concat()]
     });
     if session.verify_all() != Verification::Verified {
         return Err("the file is unchanged, but a session reports a change".to_owned());

@@ -9,7 +9,7 @@ use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::program::Program;
 
 use common::families::network_of_families;
-use common::{in_bits_of, model_file, network, with_int16, with_stream16};
+use common::{in_bits_of, model_file, network, network_of_maps, with_int16, with_stream16};
 
 /// Number of networks for each packing.
 const EACH: u64 = 5;
@@ -36,6 +36,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
     for seed in 300..340 {
         let packing = Packing::ALL[seed as usize % Packing::ALL.len()];
         let program = network_of_families(seed, 1 + seed as usize % 4);
+        programs.push(program.packed(packing));
+    }
+    for seed in 400..408 {
+        let packing = Packing::ALL[seed as usize % Packing::ALL.len()];
+        let program = network_of_maps(seed, seed as usize % 3);
+        let program = if seed % 4 == 3 { with_int16(program, seed) } else { program };
         programs.push(program.packed(packing));
     }
     let mut files: Vec<Vec<u8>> = programs.iter().map(model_file).collect();

@@ -134,11 +134,19 @@ impl ModelFile {
         (0..several).map(|class| model.label(class).map(str::to_owned)).collect()
     }
 
-    /// `None` if the network has several scores; otherwise whether its one score is the argument of
-    /// a sigmoid.
+    /// `None` if the network has several scores, for each cell if it ends in a map; otherwise whether
+    /// its one score is the argument of a sigmoid.
     pub fn one_score(&self) -> Option<bool> {
         let model = self.model();
         (model.classes() == 1).then(|| model.layer(model.logits()).has_sigmoid())
+    }
+
+    /// Rows, columns and classes of the answer, if it is a map of several cells.
+    pub fn map(&self) -> Option<[usize; 3]> {
+        let model = self.model();
+        let shape = model.layer(model.logits()).shape();
+        let sizes = [shape.rows, shape.columns, shape.channels].map(usize::from);
+        model.ends_in_map().then_some(sizes)
     }
 
     /// Whether the logits have 16 bits.
@@ -153,8 +161,9 @@ impl ModelFile {
         let model = self.model();
         let values = |layer, bytes: &[u8]| match model.layer(layer).is_int16() {
             _ if model.layer(layer).is_stream16() => {
-                let row: Vec<i8> = bytes.iter().map(|&byte| byte.cast_signed()).collect();
-                stream16::scores(&row).collect()
+                let bytes: Vec<i8> = bytes.iter().map(|&byte| byte.cast_signed()).collect();
+                let rows = bytes.chunks(model.layer(layer).row_bytes());
+                rows.flat_map(stream16::scores).collect()
             }
             true => bytes.as_chunks().0.iter().map(|&pair| i16::from_le_bytes(pair)).collect(),
             false => bytes.iter().map(|&byte| byte.cast_signed().into()).collect(),
@@ -278,7 +287,7 @@ pub struct Simulator<'m> {
 /// The network's answer to an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Logits, int8 or int16.
+    /// Logits, int8 or int16: those of a map in the order of rows, columns and classes.
     pub logits: Vec<i16>,
     /// Output of the last layer: probabilities after a softmax, or the logits.
     pub output: Vec<i16>,
@@ -308,7 +317,7 @@ impl Simulator<'_> {
     pub fn run_others(&mut self, pixels: &[u8]) -> Vec<(usize, Vec<i16>)> {
         on!(self.kernels, backend => {
             let mut session = self.session(backend);
-            session.run_image(pixels).expect("the image has the input's size");
+            session.push_image(pixels).expect("the image has the input's size");
             let outputs = session.outputs().expect("the image is complete");
             let mut outputs: Vec<_> =
                 outputs.map(|(layer, scores)| (layer, scores.scores().collect())).collect();
@@ -329,9 +338,9 @@ impl Simulator<'_> {
 
     fn run_on(&mut self, backend: impl Backend, pixels: &[u8]) -> Answer {
         let mut session = self.session(backend);
-        let logits = session.run_image(pixels).expect("the image has the input's size").scores();
-        let logits = logits.collect();
-        let output = session.output().expect("the image is complete").scores().collect();
+        session.push_image(pixels).expect("the image has the input's size");
+        let logits = session.logits_map().expect("the image is complete").scores().collect();
+        let output = session.map().expect("the image is complete").scores().collect();
         Answer { logits, output }
     }
 }

@@ -252,9 +252,9 @@ impl Layer {
 }
 
 impl Program {
-    /// Number of scores.
+    /// Number of classes: of scores, for each cell if the network ends in a map.
     pub fn classes(&self) -> usize {
-        self.layers[self.logits].record.shape().bytes()
+        self.layers[self.logits].record.channels.get().into()
     }
 
     /// The program of a model file.

@@ -14,7 +14,10 @@ impl Program {
     /// [`build`] computes their answers; until then they are zeros.
     pub fn set_test_images(&mut self, images: Vec<Vec<u8>>) {
         let (logits, output) = (self.logits, self.layers.len() - 1);
-        let zeros = |layer: usize| vec![0; self.layers[layer].record.row_bytes()];
+        let zeros = |layer: usize| {
+            let record = &self.layers[layer].record;
+            vec![0; usize::from(record.rows.get()) * record.row_bytes()]
+        };
         let after = |pixels| TestImage {
             pixels,
             logits: zeros(logits),
@@ -45,7 +48,8 @@ pub fn build(program: &Program, plan: &Plan, path: &Path) -> Result<ModelFile, M
             let record = &program.layers[layer].record;
             match record.is_int16() {
                 _ if record.is_stream16() => {
-                    stream16::row_of_scores(values.iter().copied()).collect()
+                    let rows = values.chunks(record.shape().row_bytes());
+                    rows.flat_map(|row| stream16::row_of_scores(row.iter().copied())).collect()
                 }
                 true => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
                 false => values.iter().map(|&value| value as u8).collect(),

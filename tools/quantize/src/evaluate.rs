@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayD};
 use ndarray_npy::{WriteNpyError, WriteNpyExt};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -22,7 +22,8 @@ pub struct Score {
     pub top1: Option<f64>,
     /// Share whose right class is among the best five.
     pub top5: Option<f64>,
-    /// Share whose best class is that of the float network.
+    /// Share whose best class is that of the float network; of a network that ends in a map, share
+    /// of all images' cells.
     pub agreement: Option<f64>,
     /// Signal to quantization noise of the logits, in dB:
     /// 10·log₁₀(Σ float² / Σ (float − dequantized)²).
@@ -91,9 +92,9 @@ pub fn best<T: PartialOrd + Copy>(scores: &[T], threshold: T) -> usize {
 /// The float network's answers to the same images.
 #[derive(Debug, Clone)]
 pub enum FloatAnswers {
-    /// Its logits, [images, classes].
+    /// Its logits, [images, classes]; those of a map in the order of rows, columns and classes.
     Logits(Array2<f32>),
-    /// Its best classes.
+    /// Its best classes; of a map, of each cell.
     Best(Vec<usize>),
 }
 
@@ -110,7 +111,8 @@ pub struct ClassScore {
     pub taken_for: Option<usize>,
 }
 
-/// Scores each class that has labelled images. `dequantize` and `threshold` are those of [`score`].
+/// Scores each class that has labelled images, for a network that ends in a vector. `dequantize` and
+/// `threshold` are those of [`score`].
 ///
 /// ```
 /// use brooklet_plan::model_file::Answer;
@@ -131,7 +133,7 @@ pub fn by_class(
     let mut answered: BTreeMap<usize, BTreeMap<usize, usize>> = BTreeMap::new();
     for (answer, label) in answers {
         let Some(label) = label else { continue };
-        let said = answered_class(answer, &dequantize, threshold);
+        let said = answered_class(&answer.logits, &dequantize, threshold);
         *answered.entry(*label).or_default().entry(said).or_default() += 1;
     }
     let score = |(class, said): (usize, BTreeMap<usize, usize>)| ClassScore {
@@ -148,9 +150,9 @@ pub fn by_class(
     answered.into_iter().map(score).collect()
 }
 
-/// The class that an answer gives.
-fn answered_class(answer: &Answer, dequantize: impl Fn(i16) -> f32, threshold: f32) -> usize {
-    match answer.logits[..] {
+/// The class that the logits of an answer, or of one of its cells, give.
+fn answered_class(logits: &[i16], dequantize: impl Fn(i16) -> f32, threshold: f32) -> usize {
+    match *logits {
         [logit] => best(&[dequantize(logit)], threshold),
         ref logits => best(logits, 0),
     }
@@ -159,11 +161,13 @@ fn answered_class(answer: &Answer, dequantize: impl Fn(i16) -> f32, threshold: f
 /// Scores answers against labels, and against the float network's answers, if these are given.
 ///
 /// `dequantize` turns a logit, int8 or int16, into a real. A network with one score answers class 1
-/// if its logit is at least `threshold`.
+/// if its logit is at least `threshold`. A network that ends in a map answers a class for each cell,
+/// of `classes` logits; there are no labels for it.
 pub fn score(
     answers: &[(Answer, Option<usize>)],
     float: Option<&FloatAnswers>,
     dequantize: impl Fn(i16) -> f32,
+    classes: usize,
     threshold: f32,
 ) -> Score {
     let share = |count: usize, of: usize| (of > 0).then(|| count as f64 / of as f64);
@@ -178,24 +182,31 @@ pub fn score(
             .filter(|(ranked, label)| ranked.iter().take(k).any(|class| class == label))
             .count()
     };
-    let answered = |answer: &Answer| answered_class(answer, &dequantize, threshold);
-    let known = answers.iter().filter_map(|(answer, label)| Some(answered(answer) == (*label)?));
+    let answered = |logits: &[i16]| answered_class(logits, &dequantize, threshold);
+    let known =
+        answers.iter().filter_map(|(answer, label)| Some(answered(&answer.logits) == (*label)?));
     score.top1 = share(known.filter(|&right| right).count(), labelled.len());
     // A network with one score has no best five.
-    let classes = answers.first().map_or(0, |(answer, _)| answer.logits.len());
     score.top5 = share(within(5), labelled.len()).filter(|_| classes > 1);
-    let agreeing = |float: &mut dyn Iterator<Item = Option<usize>>| {
-        let same = answers.iter().zip(float).filter(|((a, _), f)| Some(answered(a)) == *f);
-        share(same.count(), answers.len())
+    let cells = || answers.iter().flat_map(|(answer, _)| answer.logits.chunks(classes.max(1)));
+    let agreeing = |float: &mut dyn Iterator<Item = usize>| {
+        share(
+            cells().zip(float).filter(|&(cell, float)| answered(cell) == float).count(),
+            cells().count(),
+        )
     };
     match float {
         None => {}
-        Some(FloatAnswers::Best(classes)) => {
-            score.agreement = agreeing(&mut classes.iter().map(|&class| Some(class)));
+        Some(FloatAnswers::Best(best)) => {
+            score.agreement = agreeing(&mut best.iter().copied());
         }
         Some(FloatAnswers::Logits(float)) => {
             let rows = || float.outer_iter().map(|row| row.to_vec());
-            score.agreement = agreeing(&mut rows().map(|row| Some(best(&row, threshold))));
+            let float = rows().flat_map(|row| {
+                let cells = row.chunks(classes.max(1)).map(|cell| best(cell, threshold));
+                cells.collect::<Vec<_>>()
+            });
+            score.agreement = agreeing(&mut float.into_iter());
             let (mut signal, mut noise) = (0.0, 0.0);
             for ((answer, _), row) in answers.iter().zip(rows()) {
                 for (&q, real) in answer.logits.iter().zip(row) {
@@ -212,14 +223,18 @@ pub fn score(
 
 /// The logits, one row per image, as an `.npy` file of int8, or of int16 if the network's are.
 ///
+/// If the network ends in a map of these rows, columns and classes, the file has the shape
+/// `[images, rows, columns, classes]`.
+///
 /// # Errors
 ///
 /// Never in practice, as memory accepts all writes.
 pub fn logits_npy(
     answers: &[(Answer, Option<usize>)],
     int16: bool,
+    map: Option<[usize; 3]>,
 ) -> Result<Vec<u8>, WriteNpyError> {
-    npy(logits(answers), int16)
+    npy(logits(answers), int16, map)
 }
 
 /// The network's outputs in the same form: after a softmax, if it ends in one.
@@ -230,11 +245,23 @@ pub fn logits_npy(
 pub fn outputs_npy(
     answers: &[(Answer, Option<usize>)],
     int16: bool,
+    map: Option<[usize; 3]>,
 ) -> Result<Vec<u8>, WriteNpyError> {
-    npy(rows(answers, |answer| &answer.output), int16)
+    npy(rows(answers, |answer| &answer.output), int16, map)
 }
 
-fn npy(numbers: Array2<i16>, int16: bool) -> Result<Vec<u8>, WriteNpyError> {
+fn npy(
+    numbers: Array2<i16>,
+    int16: bool,
+    map: Option<[usize; 3]>,
+) -> Result<Vec<u8>, WriteNpyError> {
+    let numbers: ArrayD<i16> = match map {
+        Some([rows, columns, classes]) => {
+            let shape = (numbers.nrows(), rows, columns, classes);
+            numbers.into_shape_with_order(shape).expect("each has all of them").into_dyn()
+        }
+        None => numbers.into_dyn(),
+    };
     let mut bytes = Vec::new();
     match int16 {
         true => numbers.write_npy(&mut bytes)?,

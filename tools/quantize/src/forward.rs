@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use ndarray::{Array2, Array4, ArrayView1, ArrayView4, Ix4};
+use ndarray::{Array2, Array4, ArrayView1, ArrayView4, Axis, Ix4};
 use prost::Message;
 use rten::{Model, ModelOptions, Value, ValueOrView};
 use rten_tensor::NdTensorView;
@@ -116,18 +116,19 @@ impl FloatModel {
     }
 
     /// The logits, `[images, classes]`, of a batch `[images, height, width, channels]` of
-    /// normalized images.
+    /// normalized images; the logits of a map are in the order of rows, columns and classes.
     pub fn run(&self, batch: ArrayView4<'_, f32>) -> Result<Array2<f32>, EngineError> {
         let mut values = self.values(batch, &[self.logits])?;
         let logits = values.pop().ok_or_else(|| EngineError::new("it gave no output"))?;
-        let (count, classes) = (logits.dim().0, logits.len() / logits.dim().0.max(1));
-        logits.into_shape_with_order((count, classes)).map_err(EngineError::new)
+        let (count, all) = (logits.dim().0, logits.len() / logits.dim().0.max(1));
+        let logits = logits.permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned();
+        logits.into_shape_with_order((count, all)).map_err(EngineError::new)
     }
 
-    /// The network's outputs for a batch `[images, height, width, channels]`, in the order and form
-    /// of the file, with the operators that end the network computed, too.
+    /// The network's outputs for a batch `[images, height, width, channels]`, in the order of the
+    /// file, with the operators that end the network computed, too.
     ///
-    /// Each is `[images, values]`; the values of a map are ordered channel by channel.
+    /// Each is `[images, values]`; the values of a map are in the order of rows, columns and channels.
     pub fn answers(&self, batch: ArrayView4<'_, f32>) -> Result<Vec<Array2<f32>>, EngineError> {
         // Several outputs may be of one node.
         let mut nodes: Vec<NodeId> = self.outputs.iter().map(|output| output.node).collect();
@@ -137,9 +138,10 @@ impl FloatModel {
         let answer = |output: &Output| {
             let place = nodes.iter().position(|&node| node == output.node);
             let values = values[place.expect("each output's node is computed")].clone();
-            let (count, size) = (values.dim().0, values.len() / values.dim().0.max(1));
-            let scores = values.into_shape_with_order((count, size)).map_err(EngineError::new)?;
-            Ok(ended(scores, output.ending))
+            let scores = ended(values, output.ending).permuted_axes([0, 2, 3, 1]);
+            let scores = scores.as_standard_layout().into_owned();
+            let (count, size) = (scores.dim().0, scores.len() / scores.dim().0.max(1));
+            scores.into_shape_with_order((count, size)).map_err(EngineError::new)
         };
         self.outputs.iter().map(answer).collect()
     }
@@ -232,31 +234,30 @@ impl FloatModel {
     }
 }
 
-/// Applies the operator that ends the network to scores, `[images, scores]`.
-fn ended(mut scores: Array2<f32>, ending: Ending) -> Array2<f32> {
+/// Applies the operator that ends the network to scores, `[images, classes, height, width]`.
+fn ended(mut scores: Array4<f32>, ending: Ending) -> Array4<f32> {
     match ending {
         Ending::None => {}
         Ending::Sigmoid => scores.mapv_inplace(|x| Function::Sigmoid.value(x.into()) as f32),
         Ending::LogSoftmax => {
-            for mut row in scores.rows_mut() {
-                let largest = row.fold(f32::NEG_INFINITY, |largest, &x| largest.max(x));
-                let sum: f64 = row.iter().map(|&x| f64::from(x - largest).exp()).sum();
-                row.mapv_inplace(|x| (f64::from(x - largest) - sum.ln()) as f32);
+            for mut cell in scores.lanes_mut(Axis(1)) {
+                let largest = cell.fold(f32::NEG_INFINITY, |largest, &x| largest.max(x));
+                let sum: f64 = cell.iter().map(|&x| f64::from(x - largest).exp()).sum();
+                cell.mapv_inplace(|x| (f64::from(x - largest) - sum.ln()) as f32);
             }
         }
         Ending::ArgMax => {
-            let best = |row: ArrayView1<'_, f32>| {
+            let best = |cell: ArrayView1<'_, f32>| {
                 let best =
-                    |best: usize, (at, &x): (usize, &f32)| if x > row[best] { at } else { best };
-                row.iter().enumerate().fold(0, best) as f32
+                    |best: usize, (at, &x): (usize, &f32)| if x > cell[best] { at } else { best };
+                cell.iter().enumerate().fold(0, best) as f32
             };
-            let rows = scores.rows().into_iter().map(best).collect();
-            scores = Array2::from_shape_vec((scores.nrows(), 1), rows).expect("a value a row");
+            scores = scores.map_axis(Axis(1), best).insert_axis(Axis(1));
         }
         Ending::UnitLength => {
-            for mut row in scores.rows_mut() {
-                let length = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-                row.mapv_inplace(|x| (f64::from(x) / length.max(1e-12)) as f32);
+            for mut cell in scores.lanes_mut(Axis(1)) {
+                let length = cell.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+                cell.mapv_inplace(|x| (f64::from(x) / length.max(1e-12)) as f32);
             }
         }
     }

@@ -194,16 +194,16 @@ impl<'n> Fused<'n> {
     pub fn with_stream16(mut self) -> Self {
         let is_conv = |unit: &Unit| matches!(self.network.nodes[unit.node].op, Op::Conv(_));
         let scores = |unit: &&Unit| unit.output == self.network.logits();
-        let can_be = |unit: &&Unit| is_conv(unit) && !scores(unit);
+        // Outputs besides the main one have the scale of int8.
+        let others = |unit: &Unit| self.network.outputs.iter().any(|of| of.node == unit.output);
+        let can_be = |unit: &&Unit| is_conv(unit) && !scores(unit) && !others(unit);
         for unit in self.units.iter().filter(can_be) {
             let Some((shortcut, _)) = unit.shortcut else { continue };
             let shortcut = Some(&self.units[shortcut]).filter(can_be);
             self.stream16.extend([Some(unit), shortcut].into_iter().flatten().map(|of| of.node));
         }
         if !self.stream16.is_empty() {
-            let one_row = |unit: &&Unit| self.network.nodes[unit.output].shape[0] == 1;
             let scores = self.units.iter().find(scores).filter(|unit| is_conv(unit));
-            let scores = scores.filter(one_row);
             self.stream16.extend(scores.map(|unit| unit.node));
         }
         self.stream16 = &self.stream16 - &self.int16;

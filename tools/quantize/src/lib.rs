@@ -41,7 +41,8 @@
 //! let answers = answers(&file.simulator(HostBackend::Auto)?, &data, 0..data.len(), || ())?;
 //! let logits = file.model().logits_quantization();
 //! let float = FloatAnswers::Logits(quantized.logits);
-//! let score = score(&answers, Some(&float), |q| logits.dequantize(q), 0.0);
+//! let classes = file.model().classes();
+//! let score = score(&answers, Some(&float), |q| logits.dequantize(q), classes, 0.0);
 //! assert!(score.sqnr_db > Some(20.0), "{:?} dB", score.sqnr_db);
 //! # Ok(())
 //! # }

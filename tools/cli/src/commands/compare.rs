@@ -49,7 +49,7 @@ pub(super) struct Compared {
     pub(super) comparison: Comparison,
     /// The model's answers, and the labels.
     pub(super) answers: Vec<(Answer, Option<usize>)>,
-    /// The float network's best classes.
+    /// The float network's best classes; none if it ends in a map.
     pub(super) float: Vec<usize>,
 }
 
@@ -112,8 +112,10 @@ pub(super) fn compare(args: &Args) -> Result<Compared> {
     let network = load(args, &file)?;
     let preprocess = file.preprocess();
     let mut data = Dataset::open(&args.data, network.input, &preprocess)?;
-    if let Some(names) = file.labels() {
-        data.number_by(&names)?;
+    match file.labels() {
+        _ if model.ends_in_map() => data.drop_labels(),
+        Some(names) => data.number_by(&names)?,
+        None => {}
     }
     let count = args.limit.map_or(data.len(), |limit| data.len().min(limit)).max(1);
     let layers_on = count.min(args.layers_on.max(1));
@@ -131,8 +133,9 @@ pub(super) fn compare(args: &Args) -> Result<Compared> {
     let bar = progress(count, "in int8");
     let answers = answers(&simulator, &data, 0..count, || bar.inc(1))?;
     bar.finish_and_clear();
-    let best: Vec<usize> =
-        float.outer_iter().map(|row| evaluate::best(&row.to_vec(), 0.0)).collect();
+    // The cells of a map have a class each, but an image has none.
+    let whole = float.outer_iter().filter(|_| !model.ends_in_map());
+    let best: Vec<usize> = whole.map(|row| evaluate::best(&row.to_vec(), 0.0)).collect();
     let labels =
         answers.iter().zip(&best).filter_map(|((_, label), best)| Some((*label)? == *best));
     let (right, known) =
@@ -140,7 +143,7 @@ pub(super) fn compare(args: &Args) -> Result<Compared> {
     let parted = parted(&file, &data, &answers, &best);
     let float = FloatAnswers::Logits(float);
     let quantization = model.logits_quantization();
-    let score = score(&answers, Some(&float), |q| quantization.dequantize(q), 0.0);
+    let score = score(&answers, Some(&float), |q| quantization.dequantize(q), model.classes(), 0.0);
     let advice = advice(&layers, score.sqnr_db);
     let float_top1 = (known > 0).then(|| f64::from(right) / f64::from(known));
     let comparison = Comparison { float_top1, score, parted, layers_on, layers, advice };

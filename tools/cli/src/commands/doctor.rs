@@ -208,16 +208,25 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let at = |error: EngineError| failed(&args.network, error.into());
     let (subject, input, classes) = match args.source.load(&args.network)? {
         Imported::Float(network) => {
-            let classes = network.nodes[network.logits()].shape.iter().product();
+            let classes = network.nodes[network.logits()].shape;
             let model = FloatModel::new(&network).map_err(at)?;
             (Subject::Float(Box::new(model)), network.input, classes)
         }
         Imported::Quantized(network) => {
-            let classes = network.nodes[network.logits()].shape.iter().product();
+            let classes = network.nodes[network.logits()].shape;
             let input = network.input;
             (Subject::Quantized(network), input, classes)
         }
     };
+    let [rows, columns, classes] = classes;
+    if [rows, columns] != [1, 1] {
+        return Err(failure!(
+            help = "compare its map for some images with that of your training program: `brooklet \
+                    run --logits`",
+            "{}: ends in a map of {rows}x{columns} cells, not in a class for each image",
+            args.network.display(),
+        ));
+    }
     let base = Preprocess { resize: args.resize, crop: args.crop, ..Preprocess::default() };
     let data = Dataset::open(&args.data, input, &base)?;
     data.check_labels(0..data.len(), classes)?;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
-use ndarray::{ArrayView1, Ix1, Ix2, s};
+use ndarray::{ArrayView1, Ix1, Ix2, Ix4, s};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -36,7 +36,8 @@ pub struct Args {
     /// Skips this number of images at the start.
     #[arg(long, default_value_t = 0)]
     skip: usize,
-    /// Writes the int8 logits, one row per image, in the data's order.
+    /// Writes the int8 logits, one row per image, in the data's order; if the network ends in a map,
+    /// [images, rows, columns, classes].
     #[arg(long, value_name = "FILE.npy")]
     logits: Option<OutputPath>,
     /// Writes the network's output in the same form: probabilities, if the network ends in a
@@ -171,13 +172,54 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> Result<Flo
     Ok(FloatAnswers::Logits(logits))
 }
 
+/// The float network's maps for the images `range`, from a file of logits (float32, `[images, rows,
+/// columns, classes]`).
+fn float_maps(path: &Path, range: Range<usize>, map: [usize; 3]) -> Result<FloatAnswers> {
+    let [rows, columns, classes] = map;
+    let help = "give an .npy file of float32 logits [images, rows, columns, classes] of the same \
+                network, for all images that are evaluated";
+    let logits = array::npy::<f32, Ix4>(&read(path, Limit::Array)?).map_err(|error| {
+        failure!(help = help, "{}: does not hold the logits of maps: {error}", path.display())
+    })?;
+    let (images, sizes) = (logits.dim().0, [logits.dim().1, logits.dim().2, logits.dim().3]);
+    if sizes != map || images < range.end {
+        return Err(failure!(
+            help = help,
+            "{}: has {images} maps of {sizes:?}, but the model answers {} images with maps of {map:?}",
+            path.display(),
+            range.end,
+        ));
+    }
+    let finite = logits.iter().all(|logit| logit.is_finite());
+    if !finite {
+        return Err(failure!(
+            help = "give the logits of a network whose training did not diverge, for these images",
+            "{}: holds a logit that is not finite",
+            path.display(),
+        ));
+    }
+    let logits = logits.slice(s![range, .., .., ..]).as_standard_layout().into_owned();
+    let all = (logits.dim().0, rows * columns * classes);
+    Ok(FloatAnswers::Logits(logits.into_shape_with_order(all)?))
+}
+
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
     let mut data = Dataset::open(&args.data, file.input(), &file.preprocess())?;
-    if let Some(names) = file.labels() {
-        data.number_by(&names)?;
+    match (file.labels(), file.map()) {
+        (_, Some([rows, columns, _])) if data.labels()?.iter().any(Option::is_some) => {
+            return Err(failure!(
+                help = "give images without classes (a folder without subfolders, .npy), and \
+                        --float LOGITS.npy [images, rows, columns, classes] to compare with",
+                "{}: its images have one class each, but the model answers with a map of \
+                 {rows}x{columns} cells",
+                args.data,
+            ));
+        }
+        (Some(names), None) => data.number_by(&names)?,
+        _ => {}
     }
     let threshold = threshold(args, &file)?;
     let end =
@@ -192,9 +234,10 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     }
     let range = args.skip..end;
     data.check_labels(range.clone(), model.classes())?;
-    let float = match &args.float {
-        Some(path) => Some(float_answers(path, range.clone(), model.classes())?),
-        None => None,
+    let float = match (&args.float, file.map()) {
+        (Some(path), Some(map)) => Some(float_maps(path, range.clone(), map)?),
+        (Some(path), None) => Some(float_answers(path, range.clone(), model.classes())?),
+        (None, _) => None,
     };
     let simulator = file.simulator(args.backend)?;
     let bar = progress(range.len(), "evaluating");
@@ -203,15 +246,17 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     if let Some(path) = &args.logits {
-        path.write(&logits_npy(&answers, file.logits_int16())?)?;
+        path.write(&logits_npy(&answers, file.logits_int16(), file.map())?)?;
     }
     if let Some(path) = &args.ends_in {
         let last = model.layer(model.output());
-        path.write(&outputs_npy(&answers, last.is_int16() || last.is_stream16())?)?;
+        let int16 = last.is_int16() || last.is_stream16();
+        path.write(&outputs_npy(&answers, int16, file.map())?)?;
     }
     let quantization = model.logits_quantization();
     let logit = threshold.map_or(0.0, |threshold| logit(threshold, &file));
-    let score = score(&answers, float.as_ref(), |q| quantization.dequantize(q), logit);
+    let score =
+        score(&answers, float.as_ref(), |q| quantization.dequantize(q), model.classes(), logit);
     let classes = by_class(&answers, |q| quantization.dequantize(q), logit);
     let classes = classes.into_iter().map(|score| Class::new(&file, score)).collect();
     let warnings = doubts(args, &answers, &score, &file);

@@ -324,7 +324,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     }
     report.line = Line::new(board.link().line_errors()?);
     if let Some(path) = &args.logits {
-        path.write(&logits_npy(&answers, file.logits_int16())?)?;
+        path.write(&logits_npy(&answers, file.logits_int16(), file.map())?)?;
     }
     output.print(&report)
 }

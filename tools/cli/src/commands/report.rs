@@ -188,6 +188,14 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         Some(board) => Some(Registry::find()?.board(board)?.clone()),
         None => None,
     };
+    let file = ModelFile::open(&args.compared.model)?;
+    if let Some([rows, columns, _]) = file.map() {
+        return Err(failure!(
+            help = "`brooklet compare` compares its layers with those of the float network",
+            "{}: ends in a map of {rows}x{columns} cells: the page shows answers that are classes",
+            args.compared.model.display(),
+        ));
+    }
     let compared = compare(&args.compared)?;
     let packed = spec.as_ref().map(|spec| planned(&compared.file, spec)).transpose()?;
     let packed = packed.as_ref().unwrap_or(&compared.file);

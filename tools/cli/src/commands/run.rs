@@ -1,5 +1,7 @@
 //! `brooklet run`: runs images through the host simulator.
 
+mod cells;
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -16,6 +18,7 @@ use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
 use brooklet_quantize::data::{images_in, read_image};
 use brooklet_quantize::evaluate::{logits_npy, ranked};
+use cells::MapReport;
 
 /// Options of `brooklet run`.
 #[derive(Debug, clap::Args)]
@@ -25,7 +28,8 @@ pub struct Args {
     /// Images, or folders of images. They are resized and cropped as the model file says.
     #[arg(required = true)]
     images: Vec<InputPath>,
-    /// Writes the int8 logits, one row per image.
+    /// Writes the int8 logits, one row per image; if the network ends in a map, [images, rows,
+    /// columns, classes].
     #[arg(long, value_name = "FILE.npy")]
     logits: Option<OutputPath>,
     /// Kernels that compute.
@@ -40,13 +44,17 @@ pub struct ImageReport {
     pub image: String,
     /// The device that ran it.
     pub device: String,
-    /// The logits, int8 or int16.
+    /// The logits, int8 or int16; those of a map in the order of rows, columns and classes.
     pub logits: Vec<i16>,
-    /// The best five classes, best first; empty for a network with one score.
+    /// The best five classes, best first; empty for a network with one score or one that ends in a
+    /// map.
     pub top: Vec<Class>,
     /// The score of a network that has only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<OneScore>,
+    /// The cells of a network that ends in a map.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub map: Option<MapReport>,
     /// The other outputs of a network that has several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<OtherOutput>,
@@ -57,7 +65,10 @@ pub struct ImageReport {
 pub struct OtherOutput {
     /// The layer that computes it.
     pub layer: String,
-    /// Its values, dequantized.
+    /// Its rows, columns and channels, if it is a map.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub map: Option<[u16; 3]>,
+    /// Its values, dequantized; those of a map in the order of rows, columns and channels.
     pub values: Vec<f32>,
 }
 
@@ -90,23 +101,20 @@ impl ImageReport {
     pub fn new(file: &ModelFile, image: String, device: String, answer: &Answer) -> Self {
         let model = file.model();
         let quantization = model.logits_quantization();
+        if file.map().is_some() {
+            let map = MapReport::new(file, answer);
+            let (logits, others) = (answer.logits.clone(), Vec::new());
+            return Self { image, device, logits, top: vec![], score: None, map, others };
+        }
         if let (Some(sigmoid), &[logit]) = (file.one_score(), &answer.logits[..]) {
             let score = quantization.dequantize(logit);
             let probability = sigmoid.then(|| self::sigmoid(score));
             let name = model.label(0).map(str::to_owned);
             let score = Some(OneScore { name, score, probability });
             let (logits, others) = (answer.logits.clone(), Vec::new());
-            return Self { image, device, logits, top: vec![], score, others };
+            return Self { image, device, logits, top: vec![], score, map: None, others };
         }
-        let layer = model.layer(model.logits());
-        let reals = answer.logits.iter().map(|&logit| quantization.dequantize(logit));
-        let probabilities = if layer.has_sigmoid() {
-            reals.map(sigmoid).collect()
-        } else if model.layer(model.logits()).has_probabilities() {
-            answer.logits.iter().map(|&score| f64::from(quantization.dequantize(score))).collect()
-        } else {
-            softmax(&answer.logits, quantization)
-        };
+        let probabilities = probabilities(file, &answer.logits);
         let top = ranked(&answer.logits)
             .into_iter()
             .take(5)
@@ -117,7 +125,7 @@ impl ImageReport {
             })
             .collect();
         let (logits, others) = (answer.logits.clone(), Vec::new());
-        Self { image, device, logits, top, score: None, others }
+        Self { image, device, logits, top, score: None, map: None, others }
     }
 
     /// Adds the other outputs of a network that has several.
@@ -126,7 +134,9 @@ impl ImageReport {
         let others = others.into_iter().map(|(layer, numbers)| {
             let quantization = model.layer(layer).quantization();
             let values = numbers.into_iter().map(|q| quantization.dequantize(q)).collect();
-            OtherOutput { layer: model.name(layer).to_owned(), values }
+            let brooklet::Shape { rows, columns, channels } = model.layer(layer).shape();
+            let map = ((rows, columns) != (1, 1)).then_some([rows, columns, channels]);
+            OtherOutput { layer: model.name(layer).to_owned(), map, values }
         });
         Self { others: others.collect(), ..self }
     }
@@ -135,7 +145,14 @@ impl ImageReport {
 impl fmt::Display for ImageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} on {}", self.image, self.device)?;
-        for OtherOutput { layer, values } in &self.others {
+        for OtherOutput { layer, map, values } in &self.others {
+            if let Some([rows, columns, channels]) = map {
+                writeln!(
+                    f,
+                    "  {layer}: a map of {rows}x{columns}x{channels}; --json has its values"
+                )?;
+                continue;
+            }
             let values: Vec<String> = values.iter().map(|value| format!("{value:.4}")).collect();
             writeln!(f, "  {layer}: {}", values.join(" "))?;
         }
@@ -145,6 +162,9 @@ impl fmt::Display for ImageReport {
                 Some(probability) => writeln!(f, "  {name}: probability {}", percent(*probability)),
                 None => writeln!(f, "  {name}: {score:.4}"),
             };
+        }
+        if let Some(map) = &self.map {
+            return map.fmt(f);
         }
         let mut table = table(["", "class", "probability"], &[0, 1]);
         for class in &self.top {
@@ -168,6 +188,21 @@ impl Reported for Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.images.iter().try_for_each(|image| image.fmt(f))
+    }
+}
+
+/// The probability of each class, from the logits of an answer or of a cell.
+fn probabilities(file: &ModelFile, logits: &[i16]) -> Vec<f64> {
+    let model = file.model();
+    let quantization = model.logits_quantization();
+    let layer = model.layer(model.logits());
+    let reals = logits.iter().map(|&logit| quantization.dequantize(logit));
+    if layer.has_sigmoid() {
+        reals.map(sigmoid).collect()
+    } else if layer.has_probabilities() {
+        reals.map(f64::from).collect()
+    } else {
+        softmax(logits, quantization)
     }
 }
 
@@ -228,7 +263,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         answers.push((answer, None));
     }
     if let Some(path) = &args.logits {
-        path.write(&logits_npy(&answers, file.logits_int16())?)?;
+        path.write(&logits_npy(&answers, file.logits_int16(), file.map())?)?;
     }
     output.print(&Report { images: reports })
 }

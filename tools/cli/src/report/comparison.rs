@@ -19,7 +19,8 @@ pub(crate) struct Comparison {
     /// Score of the model.
     #[serde(flatten)]
     pub(crate) score: Score,
-    /// Images that float network and model classify differently.
+    /// Images that float network and model classify differently; none of a network that ends in a
+    /// map.
     pub(crate) parted: Vec<Parted>,
     /// Number of images on which the layers were compared.
     pub(crate) layers_on: usize,

@@ -45,6 +45,9 @@ pub(crate) struct Contents {
     pub(crate) input: [u16; 3],
     /// Number of classes.
     pub(crate) classes: usize,
+    /// Rows and columns of the answer, if it is a map.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) map: Option<[u16; 2]>,
     /// Number of test images that the file carries.
     pub(crate) test_images: usize,
     /// Size of the test images in the file.
@@ -152,7 +155,7 @@ impl Contents {
                 }
             })
             .collect();
-        let input = model.input();
+        let (input, answer) = (model.input(), model.layer(model.logits()).shape());
         Self {
             model_bytes: model.file().len(),
             arena_bytes: model.arena_bytes(),
@@ -165,6 +168,7 @@ impl Contents {
             weight_bytes: layers.iter().map(|layer| layer.weight_bytes).sum(),
             input: [input.rows, input.columns, input.channels],
             classes: model.classes(),
+            map: model.ends_in_map().then_some([answer.rows, answer.columns]),
             test_images: model.test_images().len(),
             test_image_bytes: TestImage::write(&TestImage::read(model)).len(),
             layers,
@@ -239,7 +243,9 @@ impl fmt::Display for Contents {
         }
         let [rows, columns, channels] = self.input;
         writeln!(f, "{}\n", fitted(table, &LEAST))?;
-        writeln!(f, "input         {rows}x{columns}x{channels}, {} classes", self.classes)?;
+        let cells = self.map.map(|[rows, columns]| format!("{rows}x{columns} cells of "));
+        let (cells, classes) = (cells.unwrap_or_default(), self.classes);
+        writeln!(f, "input         {rows}x{columns}x{channels}, {cells}{classes} classes")?;
         writeln!(f, "MACs          {}", thousands(self.macs))?;
         if let Some(instructions) = self.instructions {
             let packed = self.packed_for.as_ref().map(|board| {

@@ -124,8 +124,9 @@ fn onnxruntime_resnet20_is_as_good_as_there() {
     let best = FloatAnswers::Best(best.iter().map(|&class| class.into()).collect());
     let logits = FloatAnswers::Logits(read_npy(logits).unwrap());
     let quantization = model.model().logits_quantization();
-    let score =
-        |answers, float| evaluate::score(answers, Some(float), |q| quantization.dequantize(q), 0.0);
+    let score = |answers, float| {
+        evaluate::score(answers, Some(float), |q| quantization.dequantize(q), 10, 0.0)
+    };
     let all = score(&answers, &best);
     let decibels = score(&answers[..1000], &logits).sqnr_db.unwrap();
     println!("{all:?}, {decibels:.2} dB");
@@ -171,7 +172,7 @@ fn quantized_agrees_with_float(network: &str, apart: &[&str], folded: &[&str]) {
         let answers = answers(&model, HostBackend::Auto, images);
         let quantization = model.model().logits_quantization();
         let score = |answers, float| {
-            evaluate::score(answers, Some(float), |q| quantization.dequantize(q), 0.0)
+            evaluate::score(answers, Some(float), |q| quantization.dequantize(q), 10, 0.0)
         };
         let agreement = score(&answers, &best).agreement.unwrap();
         let decibels = score(&answers[..1000], &logits).sqnr_db.unwrap();
@@ -208,7 +209,7 @@ fn resnet20_learns() {
     let model = quantize(&network, &[&options[..], &NORMALIZED].concat());
     let quantization = model.model().logits_quantization();
     let answers = answers(&model, HostBackend::Auto, 1000);
-    let score = evaluate::score(&answers, Some(&logits), |q| quantization.dequantize(q), 0.0);
+    let score = evaluate::score(&answers, Some(&logits), |q| quantization.dequantize(q), 10, 0.0);
     let decibels = score.sqnr_db.unwrap();
     println!("{images:?} images: {decibels:.2} dB");
     assert!(decibels >= needed, "{images:?} images: {decibels} dB");
@@ -232,7 +233,7 @@ fn resnet20_with(images: Option<usize>, options: &[&str]) -> Option<(ModelFile, 
     let right = |(answer, float): (&(Answer, Option<usize>), &usize)| answer.1 == Some(*float);
     let float = answers.iter().zip(&best).filter(|&both| right(both)).count();
     assert_eq!(float, 4574, "what the float network has right");
-    let score = evaluate::score(&answers, Some(&FloatAnswers::Best(best)), f32::from, 0.0);
+    let score = evaluate::score(&answers, Some(&FloatAnswers::Best(best)), f32::from, 10, 0.0);
     let (top1, agreement) = (score.top1.unwrap(), score.agreement.unwrap());
     println!("{options:?}, {images:?} images: top-1 {top1:.4}, agreement {agreement:.4}");
     Some((model, top1, agreement))

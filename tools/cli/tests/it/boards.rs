@@ -148,6 +148,37 @@ fn boards_agree_with_a_stream_in_16_bits() {
     });
 }
 
+/// Maps are exact, too, and all of their rows are sent.
+#[test]
+fn boards_agree_with_a_map() {
+    let (file, data) = golden("tiny-map.brook");
+    let expected = host_answers(&file, &data);
+    assert!(file.map().is_some());
+    on_backends_with(0, |registry, spec| {
+        let answers = board_answers(registry, spec, &file, &data);
+        assert_eq!(answers, expected[..images(spec)], "{}", spec.name);
+    });
+}
+
+/// Object detection by a class for each cell, with the blocks of MobileNetV2, as TensorFlow's
+/// converter quantizes it.
+#[test]
+fn detection_by_cells_agrees_with_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let network =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../quantize/tests/int8/fomo_softmax.tflite");
+    let file = model(&network, &Preprocess::default(), folder.path());
+    let data = Dataset::open("random:20", file.input(), &Preprocess::default()).unwrap();
+    let expected = host_answers(&file, &data);
+    assert_eq!(file.map(), Some([3, 4, 3]));
+    on_boards_with(0, |registry, spec| {
+        if ["qemu-mps2-an386", "qemu-riscv-virt"].contains(&spec.name.as_str()) {
+            let answers = board_answers(registry, spec, &file, &data);
+            assert_eq!(answers, expected[..images(spec)], "{}", spec.name);
+        }
+    });
+}
+
 /// Layers of int16 are exact, too, and firmware without them reports that.
 #[test]
 fn boards_agree_in_int16_or_refuse_it() {

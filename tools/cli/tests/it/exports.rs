@@ -111,6 +111,11 @@ fn check(file: &Path) -> Result<(), String> {
         return Err(format!("{} outputs, not {}", answers.len(), expected.len()));
     }
     for (index, (answer, expected)) in answers.iter().zip(expected).enumerate() {
+        // Maps in the order of rows, columns and channels.
+        let expected = match (expected.ndim(), bare) {
+            (4, false) => expected.permuted_axes(vec![0, 2, 3, 1]).as_standard_layout().into_owned(),
+            _ => expected,
+        };
         let count = expected.shape()[0];
         let size = expected.len() / count;
         let expected: Array2<f32> = expected.into_shape_with_order((count, size)).unwrap();

@@ -18,7 +18,12 @@ fn answer(network: &Network) -> Vec<f32> {
         pixel((channel * height + row) * width + column)
     });
     let answers = FloatModel::new(network).unwrap().answers(image.view()).unwrap();
-    answers[0].iter().copied().collect()
+    let [rows, columns, _] = network.nodes[network.outputs[0].node].shape;
+    let pixels = answers[0].as_slice().unwrap().chunks(answers[0].len() / (rows * columns));
+    let pixels: Vec<&[f32]> = pixels.collect();
+    (0..pixels[0].len())
+        .flat_map(|channel| pixels.iter().map(move |pixel| pixel[channel]))
+        .collect()
 }
 
 fn assert_near(found: &[f32], expected: impl IntoIterator<Item = f32>) {

@@ -29,6 +29,7 @@ mod functions;
 mod hostile;
 mod int16;
 mod keras;
+mod maps;
 mod mlperf;
 mod networks;
 mod nucleo;

@@ -236,6 +236,16 @@ impl Network {
         }
     }
 
+    /// Number of classes: channels of the logits.
+    pub fn classes(&self) -> usize {
+        self.nodes[self.logits()].shape[2]
+    }
+
+    /// Whether the main output is a map of several cells, not one vector.
+    pub fn ends_in_map(&self) -> bool {
+        self.nodes[self.logits()].shape[..2] != [1, 1]
+    }
+
     /// Whether a sigmoid of the main output follows.
     pub fn sigmoid(&self) -> bool {
         self.outputs.first().is_some_and(|output| output.ending == Ending::Sigmoid)

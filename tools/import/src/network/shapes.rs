@@ -8,7 +8,6 @@ use super::geometry::{
     Border, MAX_KERNEL, MAX_NODES, NodeId, Repeats, Shape, Window, check_extents, mismatch,
     window_output,
 };
-use super::output::Ending;
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 
 impl Network {
@@ -264,14 +263,6 @@ fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Problem> {
             window_output(input, channels, window.kernel, window.stride, window.pads)
         }
         Op::GlobalAveragePool => Ok([1, 1, channels]),
-        Op::Softmax | Op::Ending(Ending::LogSoftmax | Ending::ArgMax | Ending::UnitLength)
-            if [height, width] != [1, 1] =>
-        {
-            Err(unsupported(
-                format!("{} for each pixel of a map of {height}×{width}", op.name()),
-                "end the network at its scores, and do this where its answers are used",
-            ))
-        }
         _ => Ok(input),
     }
 }

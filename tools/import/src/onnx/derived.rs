@@ -77,7 +77,7 @@ pub(super) fn derived(
         ("LpNormalization", Some(Value::Map(map)), _) => {
             let axis = map.axis(super::node::int(call.node, "axis", -1))?;
             let fits = super::node::int(call.node, "p", 2) == 2;
-            if !fits || map.size(axis) != map.extent(Channel) {
+            if !fits || !map.is_over_channels(axis..axis + 1) {
                 return Err(unsupported(
                     "a normalization other than by the length of the vector of channels",
                     "only an L2 normalization of the last layer's output is supported",

@@ -101,6 +101,8 @@ pub(super) struct Importer<'g> {
     pub(super) room: usize,
     /// The layout of the input.
     pub(super) layout: Layout,
+    /// The version of ONNX's operators.
+    pub(super) opset: i64,
 }
 
 impl Importer<'_> {
@@ -140,6 +142,8 @@ impl Importer<'_> {
             {
                 self.settle(&of, name)
             }
+            // Nor does it matter how a map's channels are divided.
+            Some(Value::Derived(Derived { kind: Kind::Grouped(_), of })) => self.settle(&of, name),
             Some(Value::Derived(derived)) => Err(derived.misplaced()),
             None => Err(corrupt("no node computes the output")),
         }

@@ -1,5 +1,7 @@
 //! A node's output in the layout of the file.
 
+use std::ops::Range;
+
 use super::node::corrupt;
 use super::shapes;
 use crate::error::{Problem, unsupported};
@@ -98,6 +100,16 @@ impl Map {
             format!("reads a map laid out as {:?}, not as N, C, H, W", self.dims),
             "export the network in ONNX's own layout",
         ))
+    }
+
+    /// Whether these dimensions together run over the channels, and over nothing else.
+    pub(super) fn is_over_channels(&self, dims: Range<usize>) -> bool {
+        let axes = self.dims[dims].iter().flatten().copied();
+        let wide: Vec<Axis> = axes.filter(|&axis| self.extent(axis) > 1).collect();
+        match self.extent(Channel) {
+            1 => wide.is_empty(),
+            _ => wide == [Channel],
+        }
     }
 
     /// The axis that a dimension, counted from the end if negative, runs over.

@@ -37,7 +37,7 @@ use self::node::corrupt;
 use self::qdq::Qdq;
 use crate::error::{AtLayer, LayerProblem, unsupported};
 use crate::network::{Imported, NodeId, most_elements};
-use crate::proto::{GraphProto, ModelProto};
+use crate::proto::{GraphProto, ModelProto, OperatorSetIdProto};
 
 /// Maximum number of elements of all tensors in a file.
 const HELD: usize = 1 << 29;
@@ -52,12 +52,15 @@ pub(crate) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, LayerProblem
     order::sort(&mut graph);
     operators::refuse_others(&graph)?;
     let (values, held) = initializers(&graph, folder)?;
+    let standard = |set: &&OperatorSetIdProto| set.domain.as_deref().unwrap_or("").is_empty();
+    let opset = model.opset_import.iter().find(standard).and_then(|set| set.version);
+    let opset = opset.unwrap_or(i64::MAX);
     // In some files only a later mismatch shows where the channels of the input are. The error is
     // that of the reading that got furthest.
     let mut furthest: Option<(usize, LayerProblem)> = None;
     for layout in [Layout::Shown, Layout::ChannelsLast, Layout::OneChannel] {
         let mut read = 0;
-        match read_graph(&graph, values.clone(), held, layout, &mut read) {
+        match read_graph(&graph, values.clone(), held, (layout, opset), &mut read) {
             Ok(imported) => return Ok(imported),
             Err(problem) if furthest.as_ref().is_none_or(|&(most, _)| read > most) => {
                 furthest = Some((read, problem));
@@ -68,12 +71,12 @@ pub(crate) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, LayerProblem
     Err(furthest.map_or_else(|| corrupt("it has no input").into(), |(_, problem)| problem))
 }
 
-/// Reads a graph whose input has this layout; `read` counts its nodes.
+/// Reads a graph of this opset whose input has this layout; `read` counts its nodes.
 fn read_graph(
     graph: &GraphProto,
     mut values: HashMap<String, Value>,
     held: usize,
-    layout: Layout,
+    (layout, opset): (Layout, i64),
     read: &mut usize,
 ) -> Result<Imported, LayerProblem> {
     let qdq = Qdq::new(graph)?;
@@ -88,7 +91,7 @@ fn read_graph(
         }
     }
     let room = most_elements(held);
-    let mut importer = Importer { network, values, uses, readers, qdq, room, layout };
+    let mut importer = Importer { network, values, uses, readers, qdq, room, layout, opset };
     for node in &graph.node {
         importer.add(node)?;
         *read += 1;

@@ -47,7 +47,7 @@ fn outputs(layers: &[Computed], ends: &[(NodeId, String)]) -> Result<Vec<Output>
     }
     let output = |(end, name): &(NodeId, String)| {
         let ending = match layers[*end].op {
-            // A sigmoid of a map is a layer.
+            // A sigmoid of a map is a layer, whose bytes are TFLite's.
             Computation::Function(Function::Sigmoid)
                 if !read(*end) && layers[*end].shape[..2] == [1, 1] =>
             {

@@ -7,6 +7,7 @@ use super::importer::Importer;
 use super::operators::{function, length};
 use super::schema::{corrupt, operator_name};
 use crate::error::{Problem, unsupported};
+use crate::network::Shape;
 use crate::rewrite::view::View;
 
 impl Importer<'_, '_> {
@@ -109,7 +110,7 @@ impl Importer<'_, '_> {
             && !self.spaced.contains_key(&output)
             && !reads_turned
             && !self.turned.contains(&output)
-            && out.map_shape().is_ok_and(|stated| stated != shape)
+            && out.map_shape().is_ok_and(|stated| stated != shape && !is_joined(stated, shape))
         {
             return Err(corrupt(format!(
                 "its output has shape {:?} in the file, but {shape:?} by its parameters",
@@ -124,4 +125,9 @@ impl Importer<'_, '_> {
         let sizes = self.graph.tensor(at)?.shape.iter();
         Ok(sizes.map(|&size| i64::from(size.max(1))).collect())
     }
+}
+
+/// Whether a shape is another with its rows and columns joined, as at the end of a network.
+fn is_joined(stated: Shape, [height, width, channels]: Shape) -> bool {
+    stated == [1, height * width, channels]
 }

@@ -28,6 +28,8 @@ pub struct Dataset {
     spec: PathBuf,
     source: Source,
     classes: Option<Vec<String>>,
+    /// Whether the images' classes are known, and are of use.
+    labelled: bool,
     input: Shape,
     preprocess: Preprocess,
 }
@@ -56,7 +58,8 @@ impl Dataset {
         let path = PathBuf::from(spec);
         let (source, classes) = Source::open(spec, &path, input, preprocess)
             .map_err(|problem| problem.in_file(&path))?;
-        let dataset = Dataset { spec: path, source, classes, input, preprocess: *preprocess };
+        let preprocess = *preprocess;
+        let dataset = Dataset { spec: path, source, classes, labelled: true, input, preprocess };
         if dataset.is_empty() {
             let detail = "holds no images".into();
             return Err(DataProblem::Data { detail }.in_file(&dataset.spec));
@@ -77,6 +80,11 @@ impl Dataset {
     /// Always false: an empty data set does not open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Drops classes, for a network that has no class for an image, because it ends in a map.
+    pub fn drop_labels(&mut self) {
+        (self.classes, self.labelled) = (None, false);
     }
 
     /// Names of the classes, if the data has them.
@@ -104,7 +112,7 @@ impl Dataset {
             Source::Folder(files) => {
                 let (path, label) = &files[index];
                 let pixels = read_image(path, self.input, &self.preprocess)?;
-                Ok(Image { pixels, label: *label })
+                Ok(Image { pixels, label: label.filter(|_| self.labelled) })
             }
             Source::Cifar { file, .. } => {
                 let (label, planes) = record(file, index).map_err(|error| wrong(error.into()))?;
@@ -112,12 +120,13 @@ impl Dataset {
                     planes[channel * 1024 + y * 32 + x]
                 });
                 let pixels = self.fit(pixels).map_err(wrong)?;
-                Ok(Image { pixels, label: Some(label.into()) })
+                Ok(Image { pixels, label: self.labelled.then_some(label.into()) })
             }
             Source::Array { images, labels } => {
                 let pixels = images.index_axis(Axis(0), index).to_owned();
                 let pixels = self.fit(pixels).map_err(wrong)?;
-                Ok(Image { pixels, label: labels.as_ref().map(|labels| labels[index]) })
+                let label = labels.as_ref().filter(|_| self.labelled).map(|labels| labels[index]);
+                Ok(Image { pixels, label })
             }
             Source::Random(_) => {
                 let mut noise = Noise::new(index as u64);
@@ -160,6 +169,9 @@ impl Dataset {
     }
 
     fn label(&self, index: usize) -> Result<Option<usize>, DataError> {
+        if !self.labelled {
+            return Ok(None);
+        }
         Ok(match &self.source {
             Source::Folder(files) => files[index].1,
             Source::Cifar { file, .. } => {

@@ -21,8 +21,8 @@ use crate::program::Program;
 pub struct Agreement {
     /// Number of images that both classified.
     pub images: usize,
-    /// Share of images to which both give the same class; with one score, that differ by less than
-    /// a step.
+    /// Share of images, or of cells if the network ends in a map, to which both give the same class;
+    /// with one score, that differ by less than a step.
     pub same_class: f64,
     /// Signal to noise of the engine's numbers against the program's, in dB; `None` if they are
     /// equal.
@@ -80,11 +80,12 @@ pub fn agreement(
         for (answer, found) in answers.iter().zip(found.chunks(numbers.max(1))) {
             // The program's logit is the argument of the sigmoid.
             let inverse = |p: f32| (p / (1.0 - p)).ln();
+            let found = by_rows(found, [last.rows.get(), last.columns.get()].map(usize::from));
             let found: Vec<f32> = match sigmoid {
-                true => found.iter().map(|&p| inverse(p)).collect(),
-                false => by_rows(found, [last.rows.get(), last.columns.get()].map(usize::from)),
+                true => found.into_iter().map(inverse).collect(),
+                false => found,
             };
-            sums.add(answer, &found, step);
+            sums.add(answer, &found, last.channels.get().into(), step);
         }
     }
     Ok(sums.agreement())
@@ -100,19 +101,23 @@ fn by_rows(values: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
 #[derive(Default)]
 struct Sums {
     images: usize,
+    cells: usize,
     same_class: usize,
     signal: f64,
     noise: f64,
 }
 
 impl Sums {
-    fn add(&mut self, answer: &[f32], found: &[f32], step: f64) {
+    fn add(&mut self, answer: &[f32], found: &[f32], classes: usize, step: f64) {
         self.images += 1;
-        let same = match (answer, found) {
-            (&[answer], &[found]) => f64::from(answer - found).abs() < step,
-            _ => best(answer, 0.0) == best(found, 0.0),
-        };
-        self.same_class += usize::from(same);
+        for (answer, found) in answer.chunks(classes).zip(found.chunks(classes)) {
+            let same = match (answer, found) {
+                (&[answer], &[found]) => f64::from(answer - found).abs() < step,
+                _ => best(answer, 0.0) == best(found, 0.0),
+            };
+            self.cells += 1;
+            self.same_class += usize::from(same);
+        }
         for (&answer, &found) in answer.iter().zip(found) {
             let difference = f64::from(answer - found);
             self.signal += f64::from(answer).powi(2);
@@ -125,7 +130,7 @@ impl Sums {
         let decibels = 10.0 * (self.signal / self.noise).log10();
         Agreement {
             images: self.images,
-            same_class: self.same_class as f64 / self.images.max(1) as f64,
+            same_class: self.same_class as f64 / self.cells.max(1) as f64,
             sqnr_db: Some(decibels).filter(|decibels| decibels.is_finite()),
         }
     }

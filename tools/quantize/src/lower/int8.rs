@@ -20,6 +20,7 @@ use super::{
 use crate::error::Unrepresentable;
 use crate::network::{
     Activation, NodeId, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp, Subsample,
+    TfliteFunction,
 };
 use crate::program::{Layer, Program, Table};
 use crate::units::is_plain;
@@ -222,6 +223,9 @@ pub fn lower(
     }
     if network.sigmoid() {
         program.layers[program.logits].record.flags |= flags::SIGMOID;
+    }
+    if let QuantizedOp::Tflite(TfliteFunction::Logistic) = network.nodes[network.logits()].op {
+        program.layers[program.logits].record.flags |= flags::PROBABILITIES;
     }
     in_order(program, network)
 }

@@ -7,7 +7,6 @@ use crate::network::{AveragePool, Network, Op, QuantizedNetwork, QuantizedOp};
 
 /// Refuses a float network with an operator for which there are no layers.
 pub(crate) fn float(network: &Network) -> Result<(), Unrepresentable> {
-    vectors(network)?;
     for node in &network.nodes {
         let problem = match &node.op {
             Op::Conv(conv) => kernel(conv.kernel(), conv.dilation),
@@ -44,23 +43,6 @@ pub(crate) fn int8(network: &QuantizedNetwork) -> Result<(), Unrepresentable> {
         };
         if let Some(problem) = problem {
             return Err(unknown(&node.name, &node.source, node.op.name(), &problem));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses outputs that are maps: a model's outputs are vectors.
-fn vectors(network: &Network) -> Result<(), Unrepresentable> {
-    for output in &network.outputs {
-        let node = &network.nodes[output.node];
-        let [height, width, _] = node.shape;
-        if [height, width] != [1, 1] {
-            let what = format!(
-                "is an output of {height}×{width} pixels (`{}` in the file): a model's outputs are \
-                 vectors, so end the network in a pooling or a linear layer",
-                output.name
-            );
-            return Err(Unrepresentable::new(&node.name, what));
         }
     }
     Ok(())

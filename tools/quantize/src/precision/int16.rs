@@ -185,6 +185,8 @@ impl Trial<'_> {
                 let (images, classes) = right.dim();
                 let right = right.view().into_shape_with_order((images, classes, 1, 1));
                 let right = right.map_err(EngineError::new)?;
+                // In the order of `right`: rows, columns, classes.
+                let logits = logits.permuted_axes([0, 2, 3, 1]);
                 *noise += squared_error(logits.view(), right);
                 progress.advance(1);
             }

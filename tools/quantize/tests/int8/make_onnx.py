@@ -46,8 +46,10 @@ def save(name, shape, forward, *layers, form=QuantFormat.QDQ, kind=QuantType.QIn
         options = {"per_channel": True, "activation_type": kind, "weight_type": QuantType.QInt8}
         quantize_static(ready, f"{name}.onnx", Reader(shape), quant_format=form, **options)
     session = onnxruntime.InferenceSession(f"{name}.onnx", providers=["CPUExecutionProvider"])
-    rows = [session.run(None, {"x": image[None]})[0].reshape(-1) for image in images(shape)]
-    np.savez_compressed(f"{name}.npz", reals=np.array(rows))
+    rows = [session.run(None, {"x": image[None]})[0] for image in images(shape)]
+    # Maps in the order of rows, columns and channels.
+    rows = [row.transpose(0, 2, 3, 1) if row.ndim == 4 else row for row in rows]
+    np.savez_compressed(f"{name}.npz", reals=np.array([row.reshape(-1) for row in rows]))
 
 
 def scaled(x, a, b):
@@ -99,3 +101,13 @@ def gates(x, a, b, c):
 
 
 save("gates", (2, 19, 8), gates, conv(2, 4, 3, padding=1), conv(2, 1, 3, padding=1), conv(4, 4, 1))
+
+
+def cells(x, a, b, c):
+    """A class for each cell."""
+    return F.softmax(c(F.relu(b(F.relu(a(x))))), 1)
+
+
+layers = [conv(3, 6, 3, 2, 1), conv(6, 8, 3, 2, 1), conv(8, 3, 1)]
+save("map", (3, 12, 16), cells, *layers)
+save("map_operators", (3, 12, 16), cells, *layers, form=QuantFormat.QOperator)

@@ -89,7 +89,34 @@ def long(x):
     return L.Dense(3)(L.Flatten()(L.Conv1D(3, 18, activation="relu")(x)))
 
 
+def fomo(x, end=lambda x: x):
+    """A class for each cell, from MobileNetV2's blocks."""
+    x = L.Conv2D(4, 3, 2, padding="same", activation="relu6")(x)
+    for filters in (6, 8):
+        x = L.Conv2D(3 * x.shape[-1], 1, activation="relu6")(x)
+        x = L.ReLU(6.0)(L.DepthwiseConv2D(3, 2, padding="same")(x))
+        x = L.Conv2D(filters, 1)(x)
+    x = L.Conv2D(6, 1, activation="relu")(x)
+    return end(L.Conv2D(3, 1)(x))
+
+
+def fomo_softmax(x):
+    return fomo(x, L.Softmax())
+
+
+def fomo_cells(x):
+    return fomo(x, lambda x: L.Softmax()(L.Reshape((12, 3))(x)))
+
+
+def fomo_sigmoid(x):
+    return fomo(x, L.Activation("sigmoid"))
+
+
 save("flat", (40, 3), flat)
+save("fomo", (24, 32, 3), fomo)
+save("fomo_softmax", (24, 32, 3), fomo_softmax)
+save("fomo_cells", (24, 32, 3), fomo_cells)
+save("fomo_sigmoid", (24, 32, 3), fomo_sigmoid)
 save("long", (75, 2), long)
 save("larger", (6, 34, 2), larger)
 save("unit", (9, 9, 3), unit)

@@ -46,22 +46,23 @@ fn check(file: &Path) -> Result<(), String> {
     let mut expected = NpzReader::new(File::open(file.with_extension("npz")).unwrap()).unwrap();
     let exact: Option<Array2<f32>> = expected.by_name("bytes.npy").ok();
     let reals: Array2<f32> = expected.by_name("reals.npy").map_err(|error| error.to_string())?;
-    let unit = network.outputs[0].ending == Ending::UnitLength;
+    let ending = network.outputs[0].ending;
     let onnx = file.extension().is_some_and(|extension| extension == "onnx");
     let channels_first = onnx || file.file_stem().is_some_and(|name| name == "upright");
     let answers = in_session(&program, |session| {
         let answer = |number| {
-            let logits = session.run_image(&image(&network, number, channels_first));
-            let logits = logits.map_err(|error| error.to_string())?;
-            let scores: Vec<f32> = logits.scores().map(f32::from).collect();
-            Ok((scores, logits.quantization()))
+            let image = image(&network, number, channels_first);
+            session.push_image(&image).map_err(|error| error.to_string())?;
+            let map = session.map().map_err(|error| error.to_string())?;
+            let scores: Vec<f32> = map.scores().map(f32::from).collect();
+            Ok((scores, map.quantization()))
         };
         (0..reals.nrows()).map(answer).collect::<Result<Vec<_>, String>>()
     })?;
     for (number, ((scores, quantization), reals)) in
         answers.into_iter().zip(reals.outer_iter()).enumerate()
     {
-        if let Some(exact) = exact.as_ref().filter(|_| !unit) {
+        if let Some(exact) = exact.as_ref().filter(|_| ending == Ending::None) {
             if scores != exact.row(number).to_vec() {
                 return Err(format!("{scores:?} is not {}", exact.row(number)));
             }
@@ -69,9 +70,12 @@ fn check(file: &Path) -> Result<(), String> {
         }
         let (scale, zero) = (quantization.scale, f32::from(quantization.zero_point));
         let mut found: Vec<f32> = scores.iter().map(|q| scale * (q - zero)).collect();
-        if unit {
+        if ending == Ending::UnitLength {
             let length = found.iter().map(|value| value * value).sum::<f32>().sqrt();
             found.iter_mut().for_each(|value| *value /= length);
+        }
+        if ending == Ending::Sigmoid {
+            found.iter_mut().for_each(|value| *value = 1.0 / (1.0 + (-*value).exp()));
         }
         let largest = reals.iter().fold(0f32, |largest, value| largest.max(value.abs()));
         let near = |(a, b): (&f32, &f32)| (a - b).abs() <= TOLERANCE * largest;
@@ -85,7 +89,7 @@ fn check(file: &Path) -> Result<(), String> {
 #[test]
 fn int8_networks_compute_what_their_own_engines_do() {
     let files = files("int8", &["onnx", "tflite"]);
-    assert!(files.len() >= 11, "{} files", files.len());
+    assert!(files.len() >= 17, "{} files", files.len());
     let wrong = files.iter().filter_map(|file| {
         let error = check(file).err()?;
         Some(format!("{}: {error}", file.file_name().unwrap().display()))

@@ -71,9 +71,9 @@ fn answer(file: &Path, number: usize) -> Result<Vec<i16>, String> {
     program.layers[0].table = None;
     let image: Vec<u8> = image.iter().map(|&q| (q as u8) ^ 0x80).collect();
     in_session(&program, |session| {
-        session.run_image(&image).map_err(|error| error.to_string())?;
+        session.push_image(&image).map_err(|error| error.to_string())?;
         let outputs = session.outputs().map_err(|error| error.to_string())?;
-        Ok(outputs.flat_map(|(_, row)| row.scores().collect::<Vec<_>>()).collect())
+        Ok(outputs.flat_map(|(_, map)| map.scores()).collect())
     })
 }
 

@@ -71,7 +71,8 @@ pub(super) fn run(args: &Args, calibrate: &InputData, output: Output) -> Result<
     let own = [judge.network.input[0], judge.network.input[1]].map(|side| side as u32);
     let mut found = search.look(Setting::all(search.preprocess, &search.spec))?;
     let mut would = Vec::new();
-    if found.settings.is_empty() || args.allow_smaller_input {
+    let no_model = found.settings.is_empty() && !judge.network.ends_in_map();
+    if no_model || args.allow_smaller_input {
         let smaller = search.smaller(own, &judge)?;
         match args.allow_smaller_input {
             true => found.settings.extend(smaller),
@@ -196,12 +197,13 @@ impl<'a> Search<'a> {
     ) -> Result<(Dataset, usize)> {
         let spec = self.args.test.as_ref().unwrap_or(self.calibrate);
         let mut data = Dataset::open(spec, network.input, preprocess)?;
-        if let Some(names) = names {
-            data.number_by(names)?;
+        match names {
+            _ if network.ends_in_map() => data.drop_labels(),
+            Some(names) => data.number_by(names)?,
+            None => {}
         }
         let count = self.args.limit.map_or(data.len(), |limit| data.len().min(limit as usize));
-        let classes = network.nodes[network.logits()].shape.iter().product();
-        data.check_labels(0..count, classes)?;
+        data.check_labels(0..count, network.classes())?;
         Ok((data, count))
     }
 
@@ -211,7 +213,17 @@ impl<'a> Search<'a> {
         let setting =
             Setting { weights: Some(8), stream: 8, int16_last: false, input: None, preprocess };
         let (network, preprocess) = self.network(&setting)?;
-        let calibration = Dataset::open(self.calibrate, network.input, &preprocess)?;
+        let mut calibration = Dataset::open(self.calibrate, network.input, &preprocess)?;
+        if network.ends_in_map() {
+            if self.args.allow_smaller_input {
+                return Err(failure!(
+                    help = "leave out --allow-smaller-input",
+                    "{}: ends in a map, which would have fewer cells for smaller images",
+                    self.args.file.display(),
+                ));
+            }
+            calibration.drop_labels();
+        }
         let classes = calibration.classes().map(<[_]>::to_vec);
         let names = self.labels.as_ref().or(classes.as_ref());
         let (data, count) = self.data(&network, &preprocess, names)?;

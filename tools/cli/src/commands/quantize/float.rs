@@ -56,7 +56,7 @@ impl Asked<'_> {
         args.check(preprocess, network.input)?;
         let network = network.for_rgb(args.images.channels);
         let network = network.map_err(|problem| problem.in_file(&args.network))?;
-        let classes: usize = network.nodes[network.logits()].shape.iter().product();
+        let classes = network.classes();
         check_names(args, classes, self.labels.unwrap_or_default())?;
         let mut recipe = Recipe { int16: args.named_int16(&network)?, ..args.recipe() };
         if let Some(bits) = args.weights.and_then(WeightBits::narrow) {
@@ -84,6 +84,10 @@ impl Asked<'_> {
     /// The images to calibrate on.
     fn data(&self, spec: &str, network: &Network, classes: usize) -> Result<Dataset> {
         let mut data = Dataset::open(spec, network.input, self.preprocess)?;
+        if network.ends_in_map() {
+            data.drop_labels();
+            return Ok(data);
+        }
         match self.labels {
             Some(names) => data.number_by(names)?,
             None => check_names(self.args, classes, data.classes().unwrap_or_default())?,

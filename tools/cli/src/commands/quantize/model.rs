@@ -89,5 +89,6 @@ pub(in crate::commands) fn judge(
     bar.finish_and_clear();
     let quantization = file.model().logits_quantization();
     let float = FloatAnswers::Logits(float);
-    Ok(score(&answers, Some(&float), |q| quantization.dequantize(q), 0.0))
+    let classes = file.model().classes();
+    Ok(score(&answers, Some(&float), |q| quantization.dequantize(q), classes, 0.0))
 }

@@ -159,13 +159,19 @@ pub(super) fn unit_length(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Probl
     scores(walk, &map, call, Op::Ending(Ending::UnitLength))
 }
 
-/// Applies an operator that only scores may have.
+/// Applies an operator over the scores of each pixel.
 fn scores(walk: &mut Walk, map: &Map, call: &Call<'_>, op: Op) -> Result<Map, Problem> {
     let shape = map.view.shape();
-    if shape[..2] != [1, 1] {
+    let axis = match call.layer.config.get("axis") {
+        Some(Value::Array(axes)) if axes.len() == 1 => axes[0].as_i64(),
+        Some(axis) => axis.as_i64(),
+        None => Some(-1),
+    };
+    let is_last = axis.is_some_and(|axis| axis == -1 || axis == map.dimensions as i64);
+    if shape[..2] != [1, 1] && (map.dimensions == 1 || !is_last) {
         return Err(unsupported(
             format!("{} of a map of {shape:?}", op.name()),
-            "this operator is only supported for the scores, after the last layer",
+            "this operator is only supported over the channels of each pixel, after the last layer",
         ));
     }
     walk.elementwise(op, map, call)

@@ -20,7 +20,8 @@ pub(super) fn flatten(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> 
     Ok(Map { dimensions: 1, ..*walk.only(call)? })
 }
 
-/// Reshapes to a vector, or to a map of one pixel; the input can be reshaped to any shape.
+/// Reshapes to a vector, or to a map of one pixel; the input can be reshaped to any shape, and the
+/// rows and columns of the last map can be joined.
 pub(super) fn reshape(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let map = *walk.only(call)?;
     let from = map.view.shape();
@@ -43,7 +44,8 @@ pub(super) fn reshape(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> 
         return Err(wrong());
     }
     let dimensions = sizes.len();
-    if to == from || dimensions == 1 {
+    let joins = to == [1, from[0] * from[1], from[2]] && walk.network()?.nodes.len() > 1;
+    if to == from || dimensions == 1 || joins {
         return Ok(Map { view: map.view, dimensions });
     }
     let network = walk.network()?;

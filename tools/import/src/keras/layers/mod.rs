@@ -10,15 +10,15 @@ mod sums;
 use super::EXPORT;
 use super::config::Layer;
 use super::graph::{Call, Walk, own_code};
-use crate::error::Problem;
+use crate::error::{Problem, unsupported};
 use crate::network::{Network, NodeId, Op};
 use crate::rewrite::view::View;
 
 /// A tensor of the network: a map, and the number of dimensions that the tensor has besides the
 /// batch.
 ///
-/// A tensor with two dimensions is a map with a height of one; one with a single dimension has the
-/// map's values in order.
+/// A tensor with two dimensions is a map with a height of one, or, at the end of the network, a map
+/// whose rows and columns are joined; one with a single dimension has the map's values in order.
 #[derive(Clone, Copy)]
 pub(super) struct Map {
     pub(super) view: View,
@@ -92,11 +92,30 @@ const LAYERS: [(&str, Function); 60] = [
     ("ZeroPadding2D", layout::pad),
 ];
 
+/// The layers that take each pixel, or each value, by itself.
+const BY_PIXEL: [&str; 8] = [
+    "Activation",
+    "ActivityRegularization",
+    "Dropout",
+    "Flatten",
+    "Reshape",
+    "Sigmoid",
+    "Softmax",
+    "UnitNormalization",
+];
+
 /// The output of a call of a layer.
 pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let class = call.layer.class;
     if call.layer.registered().is_some() {
         return Err(own_code(class));
+    }
+    let is_joined = |map: &Map| map.dimensions == 2 && map.view.shape()[0] > 1;
+    if call.inputs.iter().any(is_joined) && !BY_PIXEL.contains(&class) {
+        return Err(unsupported(
+            format!("{class} of a map whose rows and columns are joined"),
+            "only a softmax or an activation may follow, at the end of the network",
+        ));
     }
     if class == "TFOpLambda" {
         return operator(walk, call);

@@ -143,8 +143,12 @@ pub(super) fn prelu(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map,
 
 pub(super) fn softmax(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
-    let axis = map.axis(crate::onnx::node::int(call.node, "axis", -1))?;
-    if map.size(axis) != map.extent(Channel) {
+    // Up to opset 12 it is over all dimensions from its axis on.
+    let by_axis = importer.opset >= 13;
+    let default = if by_axis { -1 } else { 1 };
+    let axis = map.axis(crate::onnx::node::int(call.node, "axis", default))?;
+    let end = if by_axis { axis + 1 } else { map.dims.len() };
+    if !map.is_over_channels(axis..end) {
         return Err(unsupported(
             format!("{} over dimension {axis}", op_type(call.node)),
             "only a softmax over the classes is supported",
@@ -161,7 +165,7 @@ pub(super) fn softmax(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Ma
 pub(super) fn argmax(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let axis = map.axis(crate::onnx::node::int(call.node, "axis", 0))?;
-    if map.size(axis) != map.extent(Channel) {
+    if !map.is_over_channels(axis..axis + 1) {
         return Err(unsupported(
             format!("an argmax over dimension {axis}"),
             "only an argmax over the classes is supported",

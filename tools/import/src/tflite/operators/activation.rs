@@ -67,7 +67,7 @@ pub(super) fn prelu(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<
 pub(super) fn softmax(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
     let shape = importer.view(call.input(0)?)?.shape();
     let beta = if call.name == "SOFTMAX" { call.options().number(0, 0.0f32)? } else { 1.0 };
-    if beta != 1.0 || shape[..2] != [1, 1] {
+    if beta != 1.0 || !importer.is_by_pixel(call.input(0)?)? {
         return Err(unsupported(
             format!("a softmax of {shape:?} with beta {beta}"),
             "only a softmax over the classes, with beta 1, is supported",
@@ -81,14 +81,19 @@ pub(super) fn softmax(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
 }
 
 pub(super) fn ending(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
-    let shape = importer.view(call.input(0)?)?.shape();
-    if shape[..2] != [1, 1] {
+    let at = call.input(0)?;
+    let shape = importer.view(at)?.shape();
+    let ending = if call.name == "ARG_MAX" { Ending::ArgMax } else { Ending::UnitLength };
+    let rank = importer.graph.tensor(at)?.shape.len() as i64;
+    let is_last = |axis: i64| axis == -1 || axis == rank - 1;
+    let over_channels = ending == Ending::UnitLength
+        || importer.constants.ints(call.input(1)?)?.first().copied().is_some_and(is_last);
+    if shape[..2] != [1, 1] && !(over_channels && importer.is_by_pixel(at)?) {
         return Err(unsupported(
             format!("{} of a map of {shape:?}", call.name),
-            "this operator is only supported for the scores, after the last layer",
+            "this operator is only supported over the scores, after the last layer",
         ));
     }
-    let ending = if call.name == "ARG_MAX" { Ending::ArgMax } else { Ending::UnitLength };
     elementwise(importer, call, Computation::Ending(ending))
 }
 

@@ -40,8 +40,8 @@ pub(super) fn reshape(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
         return Ok(Made::View(View::new(0, to)));
     }
     // The scores stay a vector, however the network divides them.
-    let ends = from[..2] == [1, 1] && importer.graph.outputs.contains(&call.output);
-    if same && ends {
+    let is_output = importer.graph.outputs.contains(&call.output);
+    if same && (from[..2] == [1, 1] && is_output || importer.joins_pixels(call.output, from[2])?) {
         return Ok(Made::View(view));
     }
     if !same || (to[..2] != [1, 1] && to != from) {
@@ -71,7 +71,7 @@ fn reshape_turned(
         importer.turned.insert(call.output);
     } else if sizes == [height * width * channels] && !is_output {
         importer.flat.insert(call.output);
-    } else {
+    } else if !is_output || sizes.iter().product::<usize>() != height * width * channels {
         return Err(unsupported(
             format!("reshapes a map whose channels come before its rows to {to:?}"),
             "only flattening before a linear layer is supported",

@@ -11,8 +11,8 @@ use crate::sizes::Sizes;
 use crate::steps::{Failure, Lane, run_phases, say, step};
 
 /// All features of the runtime. A proof with all of them also holds with fewer.
-const UNION: [&str; 6] =
-    ["weights-window", "int16", "operators", "self-test", "stream16", "sub-byte"];
+const UNION: [&str; 7] =
+    ["weights-window", "int16", "maps", "operators", "self-test", "stream16", "sub-byte"];
 
 /// The features with which firmware of a backend is built, so that the core is compiled once for
 /// firmware and proof: all, but weights behind a driver only if a board has them there.

@@ -113,7 +113,9 @@ fn check(file: &Path) -> Result<(), String> {
     for (index, (answer, expected)) in answers.iter().zip(expected).enumerate() {
         // Maps in the order of rows, columns and channels.
         let expected = match (expected.ndim(), bare) {
-            (4, false) => expected.permuted_axes(vec![0, 2, 3, 1]).as_standard_layout().into_owned(),
+            (4, false) => {
+                expected.permuted_axes(vec![0, 2, 3, 1]).as_standard_layout().into_owned()
+            }
             _ => expected,
         };
         let count = expected.shape()[0];

@@ -159,3 +159,31 @@ fn one_score_for_each_cell_is_a_heatmap() {
         assert_eq!(exported["agreement"]["same_class"], 1.0, "{exported}");
     }
 }
+
+/// The sizes of the map are those of the classes, so they do not tell the axes apart.
+#[test]
+fn only_a_softmax_over_the_classes_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let calibrated = "--effort fast --calibrate random:2 -o a.brook";
+    for (op, axis, is_read) in [
+        ("Softmax", 1, true),
+        ("Softmax", -3, true),
+        ("Softmax", 2, false),
+        ("Softmax", -1, false),
+        ("LogSoftmax", 3, false),
+        ("ArgMax", 1, true),
+        ("ArgMax", 2, false),
+    ] {
+        let network = Onnx::new(&[1, 3, 3, 3])
+            .floats("w", &[3, 3, 1, 1], |index| (index as f32).sin())
+            .node("Conv", "x w", "c", &[])
+            .node(op, "c", "y", &[scalar("axis", axis)]);
+        fs::write(folder.join("a.onnx"), network.bytes()).unwrap();
+        let line = format!("quantize a.onnx {calibrated}");
+        match is_read {
+            true => drop(succeed(folder, &line)),
+            false => assert!(refused(folder, &line).contains("over dimension"), "{op} {axis}"),
+        }
+    }
+}

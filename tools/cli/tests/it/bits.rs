@@ -143,3 +143,21 @@ fn what_has_no_choice_of_bits_is_refused() {
         assert!(refused.contains(says), "{line}: {refused}");
     }
 }
+
+/// Depthwise convolutions, which have few weights, keep eight bits.
+#[test]
+fn weights_of_depthwise_convolutions_stay_in_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../quantize/tests/made");
+    fs::copy(made.join("maps_fomo.onnx"), folder.join("a.onnx")).unwrap();
+    let line = "quantize a.onnx --weights 4 --effort fast --calibrate random:4 -o a.brook";
+    let report = json(folder, line);
+    let bits = |kind: &str| -> Vec<u64> {
+        let layers = report["layers"].as_array().unwrap().iter();
+        let of_kind = layers.filter(|layer| layer["kind"] == kind);
+        of_kind.map(|layer| layer["weight_bits"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(bits("depthwise_conv"), [8, 8, 8]);
+    assert!(bits("conv").contains(&4), "{:?}", bits("conv"));
+}

@@ -12,7 +12,7 @@ use crate::forward::BATCH;
 use crate::forward::{FloatModel, squared_error};
 use crate::fuse::Fused;
 use crate::fuse::given;
-use crate::lower::shape;
+use crate::lower::{operator_of_conv, shape};
 use crate::network::{Network, NodeId, Op};
 use crate::program::Layer;
 use crate::recipe::Progress;
@@ -68,14 +68,20 @@ pub struct Candidate {
     pub errors: [f64; Bits::NARROW.len()],
 }
 
-/// The convolutions, in order.
+/// The convolutions whose weights can have fewer bits, in order: all except for depthwise ones.
 fn convolutions<'f>(
     network: &'f Network,
     fused: &'f Fused<'_>,
 ) -> impl Iterator<Item = (usize, NodeId)> + 'f {
     let units = fused.units.iter().enumerate();
-    let is_conv = |node: NodeId| matches!(network.nodes[node].op, Op::Conv(_));
-    units.map(|(index, unit)| (index, unit.node)).filter(move |&(_, node)| is_conv(node))
+    let is_narrow = |node: NodeId| match &network.nodes[node].op {
+        Op::Conv(conv) => {
+            let channels = network.nodes[network.nodes[node].inputs[0]].shape[2];
+            operator_of_conv(conv.groups, channels) != Operator::DepthwiseConv
+        }
+        _ => false,
+    };
+    units.map(|(index, unit)| (index, unit.node)).filter(move |&(_, node)| is_narrow(node))
 }
 
 /// All convolutions except the first and the last, with weights of `bits` bits.

@@ -1,15 +1,17 @@
 //! Searches the closest point of a lattice.
 
-use nalgebra::{DMatrix, DVector};
+use nalgebra::{DMatrix, DVector, DVectorView};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, ShapeBuilder, s};
 use rayon::prelude::*;
 
 use super::channel::{Bits, QuantizedChannel, scale};
+use super::factor::BLOCK;
 
 /// Number of scales that are tried for each channel.
 pub(super) const SCALES: usize = 9;
-/// Approximate number of pairs of channel and scale that are searched together, so that they stay
-/// in the cache.
-const CANDIDATES: usize = 16;
+/// Approximate number of pairs of channel and scale that are searched together.
+const CANDIDATES: usize = 128;
 /// Maximum number of passes of the descent.
 const SWEEPS: usize = 8;
 /// Number of taps up to which several scales and priors are tried, as the cost grows faster than
@@ -25,11 +27,10 @@ pub(super) struct Lattice {
     pub(super) bits: Bits,
 }
 
-/// A channel's weights as multiples of a scale.
+/// A channel's weights as multiples of a scale: the best weights without what these are off.
 struct Candidate {
     channel: usize,
     scale: f64,
-    levels: Vec<f64>,
     /// The best weights minus these.
     off: DVector<f64>,
     error: f64,
@@ -43,14 +44,20 @@ impl Lattice {
             .par_chunks(CANDIDATES.div_ceil(scales))
             .flat_map_iter(|channels| {
                 let scales = |&o: &usize| (o, self.scales(o, smallest_scales[o], scales));
-                self.nearest_planes(channels.iter().map(scales))
+                self.nearest_planes(&channels.iter().map(scales).collect::<Vec<_>>())
             })
             .collect();
         let off: Vec<_> = closest.iter().map(|candidate| candidate.off.column(0)).collect();
         let slopes = &self.squares * DMatrix::from_columns(&off);
         closest
             .into_par_iter()
-            .map(|Candidate { channel, scale, mut levels, .. }| {
+            .map(|Candidate { channel, scale, off, .. }| {
+                let best = self.best.column(channel);
+                let mut levels: Vec<f64> = best
+                    .iter()
+                    .zip(&off)
+                    .map(|(best, off)| ((best - off) / scale).round())
+                    .collect();
                 self.descend(scale, &mut levels, slopes.column(channel).into_owned());
                 QuantizedChannel {
                     scale,
@@ -75,37 +82,51 @@ impl Lattice {
         [least_squares].into_iter().chain(more).collect()
     }
 
-    /// For each of some channels the closest result of the nearest planes with its scales. They are
-    /// computed together, so that each column of the factor is loaded once.
-    fn nearest_planes(
-        &self,
-        channels: impl Iterator<Item = (usize, Vec<f64>)>,
-    ) -> impl Iterator<Item = Candidate> {
+    /// For each of some channels the closest result of the nearest planes with its scales.
+    ///
+    /// Taps are rounded in blocks. What the taps after a block change in it is one product of
+    /// matrices for all channels and scales.
+    fn nearest_planes(&self, channels: &[(usize, Vec<f64>)]) -> Vec<Candidate> {
         let taps = self.best.nrows();
-        let candidate = |channel, scale| Candidate {
-            channel,
-            scale,
-            levels: vec![0.0; taps],
-            off: DVector::zeros(taps),
-            error: 0.0,
-        };
-        let mut candidates: Vec<Vec<Candidate>> = channels
-            .map(|(o, scales)| scales.into_iter().map(|scale| candidate(o, scale)).collect())
-            .collect();
-        for i in (0..taps).rev() {
-            let column = self.lower.column(i);
-            let (diagonal, below) = (column[i], column.rows_range(i + 1..));
-            for Candidate { channel, scale, levels, off, error } in candidates.iter_mut().flatten()
-            {
-                let best = self.best[(i, *channel)];
-                let wanted = best + below.dot(&off.rows_range(i + 1..)) / diagonal;
-                levels[i] = self.bits.round(wanted / *scale);
-                off[i] = best - levels[i] * *scale;
-                *error += (diagonal * (wanted - levels[i] * *scale)).powi(2);
+        let tried = || channels.iter().flat_map(|(o, scales)| scales.iter().map(|&s| (*o, s)));
+        let count = tried().count();
+        let mut off = Array2::<f64>::zeros((taps, count).f());
+        let mut errors = vec![0.0; count];
+        // A matrix in column-major order is its transpose in row-major order.
+        let upper = ArrayView2::from_shape((taps, taps), self.lower.as_slice()).expect("square");
+        for from in (0..taps).step_by(BLOCK).rev() {
+            let to = (from + BLOCK).min(taps);
+            let mut pull = Array2::zeros((to - from, count).f());
+            let (block, later) = (upper.slice(s![from..to, to..]), off.slice(s![to.., ..]));
+            general_mat_mul(1.0, &block, &later, 0.0, &mut pull);
+            let columns = off.columns_mut().into_iter().zip(pull.columns()).zip(&mut errors);
+            for ((channel, scale), ((mut off, pull), error)) in tried().zip(columns) {
+                let off = off.as_slice_mut().expect("a column is contiguous");
+                for i in (from..to).rev() {
+                    let diagonal = self.lower[(i, i)];
+                    let below = self.lower.view((i + 1, i), (to - i - 1, 1));
+                    let later = DVectorView::from_slice(&off[i + 1..to], to - i - 1);
+                    let best = self.best[(i, channel)];
+                    let wanted = best + (pull[i - from] + below.dot(&later)) / diagonal;
+                    let rounded = self.bits.round(wanted / scale) * scale;
+                    off[i] = best - rounded;
+                    *error += (diagonal * (wanted - rounded)).powi(2);
+                }
             }
         }
-        let least = |of: Vec<Candidate>| of.into_iter().min_by(|a, b| a.error.total_cmp(&b.error));
-        candidates.into_iter().filter_map(least)
+        let mut closest: Vec<Candidate> = Vec::new();
+        for ((channel, scale), (off, error)) in tried().zip(off.columns().into_iter().zip(errors)) {
+            let last = closest.last().filter(|last| last.channel == channel);
+            if last.is_some_and(|last| last.error <= error) {
+                continue;
+            }
+            if last.is_some() {
+                closest.pop();
+            }
+            let off = DVector::from_iterator(taps, off.iter().copied());
+            closest.push(Candidate { channel, scale, off, error });
+        }
+        closest
     }
 
     /// Changes single taps as long as that reduces the error, whose slope is given.

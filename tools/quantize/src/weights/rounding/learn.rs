@@ -1,8 +1,9 @@
 //! Learns weights from samples.
 
-use nalgebra::{Cholesky, DMatrix, DVector};
+use nalgebra::{DMatrix, DVector};
 
 use super::channel::{Bits, QuantizedChannel};
+use super::factor::Factor;
 use super::lattice::{Lattice, SCALES, TAPS_TO_TRY};
 use super::moments::Moments;
 
@@ -89,10 +90,10 @@ fn learn_from(
     order.sort_by(|&a, &b| squares[(a, a)].total_cmp(&squares[(b, b)]).then(b.cmp(&a)));
     let squares = DMatrix::from_fn(taps, taps, |i, j| squares[(order[i], order[j])]);
     let products = DMatrix::from_fn(taps, channels, |i, o| products[(order[i], o)]);
-    let Some(cholesky) = Cholesky::new(squares.clone()) else { return nearest() };
-    let best = cholesky.solve(&products);
+    let Some(factor) = Factor::new(squares.clone()) else { return nearest() };
+    let best = factor.solve(products);
     // The rows of the upper factor are the columns of the lower.
-    let lattice = Lattice { squares, lower: cholesky.unpack(), best, bits };
+    let lattice = Lattice { squares, lower: factor.lower, best, bits };
     let mut learned = lattice.closest(smallest_scales, scales);
     for channel in &mut learned {
         let mut weights = vec![0; taps];

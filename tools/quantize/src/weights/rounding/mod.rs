@@ -16,6 +16,7 @@
 //! as Babai's nearest plane algorithm* (2025); Behdin et al., *QuantEase* (2023) for the descent.
 
 mod channel;
+mod factor;
 mod lattice;
 mod learn;
 mod moments;

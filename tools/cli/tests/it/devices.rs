@@ -8,6 +8,7 @@ use brooklet_firmware::{FlashImage, Registry, compile, uf2};
 use brooklet_plan::model_file::{HostBackend, ModelFile};
 use brooklet_plan::packing::packed_into;
 
+use crate::common::project::share_dependencies;
 use crate::shell::{brooklet, json, succeed};
 
 fn tiny() -> PathBuf {
@@ -208,8 +209,7 @@ impl Project<'_> {
     fn built(&self, options: &[&str]) -> PathBuf {
         let Self { registry, board, name, folder } = self;
         let (spec, project) = (registry.board(board).unwrap(), folder.join(name));
-        // Uses the versions that are already installed.
-        fs::copy(registry.folder().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+        share_dependencies(registry, &project);
         let target = registry.target_dir();
         let mut cargo = Command::new("cargo");
         cargo.args(["build", "--release", "--target", &spec.target]).args(options);

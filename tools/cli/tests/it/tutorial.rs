@@ -11,6 +11,8 @@ use std::process::Command;
 
 use brooklet_firmware::Registry;
 
+use crate::common::project::share_dependencies;
+
 /// A command of the chapter.
 #[derive(Debug, PartialEq)]
 struct Typed<'c> {
@@ -131,10 +133,9 @@ fn the_tutorial_does_what_it_shows() {
         assert!(output.status.success(), "{place}\n{printed}{errors}");
         let printed: Vec<_> = printed.lines().collect();
         assert!(are_shown(&shown, &printed), "{place}\n{}", printed.join("\n"));
-        // The versions that are there already.
         let project = desk.join("my-camera");
         if project.join("Cargo.toml").is_file() && !project.join("Cargo.lock").is_file() {
-            fs::copy(registry.folder().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+            share_dependencies(&registry, &project);
         }
     }
 }

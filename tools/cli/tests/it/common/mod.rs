@@ -1,5 +1,7 @@
 //! The place of real networks and data.
 
+pub(crate) mod project;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 

@@ -138,7 +138,7 @@ fn what_is_worth_it_is_found() {
     let path = |name: &str| data.join(name).display().to_string();
     let network = path("models/mlperf_resnet8_float_opset17_bn.onnx");
     let all = std::fs::read(data.join("cifar10/calib_train_1000.bin")).unwrap();
-    std::fs::write(folder.join("c.bin"), &all[..crate::common::tries(200, 1000) * 3073]).unwrap();
+    std::fs::write(folder.join("c.bin"), &all[..crate::common::tries(100, 1000) * 3073]).unwrap();
     let test = path("cifar10/test_first5000.bin");
     let float = path("expected/mlperf_resnet8_float_logits_1000.npy");
     let [int8, last, found] = ["", "--int16 last", "--int16 auto"].map(|options| {

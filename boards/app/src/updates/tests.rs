@@ -135,7 +135,7 @@ fn a_board_without_a_model_takes_one() {
 /// A model that fails its test image does not start, although it is newer and signed.
 #[test]
 fn a_model_that_fails_its_test_is_left() {
-    let wrong = crate::tests::with_wrong_answer();
+    let wrong = crate::tests::self_test::with_wrong_answer();
     let mut slots = [slot(TINY, 1), slot(&wrong, 2)];
     let mut answers = play(&mut slots, &frame(&Request::Slots));
     let state = SlotsState { running: Some(1), unit: 4 };

@@ -106,6 +106,8 @@ pub(super) struct Importer<'g, 'a> {
     pub(super) layers: Vec<Computed>,
     /// The values of tensors that are computed from constants.
     pub(super) constants: Constants<'g, 'a>,
+    /// Tensors [before the network's end](super::ends).
+    pub(super) inner: HashSet<i32>,
     /// Maps that SPACE_TO_BATCH_ND divided, by tensor, with the size of its block.
     pub(super) spaced: HashMap<i32, [usize; 2]>,
     /// Tensors that hold a map with its channels before rows and columns.
@@ -221,32 +223,11 @@ impl Importer<'_, '_> {
         Ok(sizes.last() == Some(&(channels as i32)) && !self.turned.contains(&at))
     }
 
-    /// Whether only operators on each pixel by itself, such as a softmax, come between a tensor and
-    /// the outputs of the file.
-    fn ends(&self, at: i32) -> bool {
-        const BY_PIXEL: [&str; 7] =
-            ["ARG_MAX", "DEQUANTIZE", "LOGISTIC", "LOG_SOFTMAX", "QUANTIZE", "RESHAPE", "SOFTMAX"];
-        // An operator reads tensors that are made before its own, so this ends in any file that was
-        // walked up to here; the operators after it are only looked at once each.
-        let mut open = vec![at];
-        for operator in &self.graph.operators {
-            if operator.inputs.first().is_some_and(|input| open.contains(input)) {
-                if !BY_PIXEL.contains(&operator_name(operator.code).as_str()) {
-                    return false;
-                }
-                open.extend(&operator.outputs);
-            } else if operator.inputs.iter().any(|input| open.contains(input)) {
-                return false;
-            }
-        }
-        true
-    }
-
     /// Whether a reshape to these sizes only joins rows and columns of a map, at the end of the
     /// network, where the order of cells stays the same.
     pub(super) fn joins_pixels(&self, output: i32, channels: usize) -> Result<bool, Problem> {
         let sizes = &self.graph.tensor(output)?.shape;
-        Ok(sizes.last() == Some(&(channels as i32)) && self.ends(output))
+        Ok(sizes.last() == Some(&(channels as i32)) && !self.inner.contains(&output))
     }
 
     pub(super) fn push(&mut self, layer: Computed) -> NodeId {

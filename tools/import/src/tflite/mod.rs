@@ -7,6 +7,7 @@
 
 mod call;
 mod constant;
+mod ends;
 mod evaluate;
 mod float;
 mod graph;
@@ -36,6 +37,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, LayerProblem> {
         graph: &graph,
         layers: vec![],
         constants,
+        inner: ends::inner(&graph.operators),
         spaced: HashMap::new(),
         turned: HashSet::new(),
         flat: HashSet::new(),

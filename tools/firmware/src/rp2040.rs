@@ -4,11 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use board_build::{Spec, Uf2};
+use board_build::Spec;
 use tempfile::NamedTempFile;
 
 use crate::flash_image::FlashImage;
-use crate::{FirmwareError, Registry, Report, npm, uf2};
+use crate::{FirmwareError, Registry, Report, npm, once, uf2};
 
 const RUNNER: &str = "runner.mjs";
 
@@ -35,16 +35,17 @@ pub(crate) fn ensure(
     if fs::read_to_string(&runner).is_ok_and(|found| found == PROGRAM) {
         return Ok(());
     }
-    fs::write(&runner, PROGRAM).map_err(|source| FirmwareError::Create { path: runner, source })
+    once::write(&runner, PROGRAM)
 }
 
 /// The command that runs an image, and the file that must exist until the board answers.
 pub(crate) fn command(
     registry: &Registry,
-    baud: u32,
-    uf2: &Uf2,
+    spec: &Spec,
     image: &FlashImage,
 ) -> Result<(Command, NamedTempFile), FirmwareError> {
+    let no_uf2 = || FirmwareError::NoEmulator { board: spec.name.clone() };
+    let uf2 = spec.uf2.as_ref().ok_or_else(no_uf2)?;
     let file = NamedTempFile::with_suffix(".uf2")
         .and_then(|file| fs::write(file.path(), uf2::encode(image, uf2)).map(|()| file))
         .map_err(|source| FirmwareError::Create { path: std::env::temp_dir(), source })?;
@@ -53,7 +54,7 @@ pub(crate) fn command(
         .arg(folder(registry).join(RUNNER))
         .arg("--flash")
         .arg(file.path())
-        .args(["--baud", &baud.to_string()])
+        .args(["--baud", &spec.baud.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     Ok((command, file))

@@ -29,10 +29,9 @@ pub(crate) fn command(
     runner: Runner,
     image: &FlashImage,
 ) -> Result<(Command, NamedTempFile), FirmwareError> {
-    match (runner, &spec.uf2) {
-        (Runner::Rp2040js, Some(uf2)) => rp2040::command(registry, spec.baud, uf2, image),
-        (Runner::Rp2040js, None) => Err(FirmwareError::NoEmulator { board: spec.name.clone() }),
-        (Runner::Unicorn, _) => stm32f4::command(registry, spec, image),
+    match runner {
+        Runner::Rp2040js => rp2040::command(registry, spec, image),
+        Runner::Unicorn => stm32f4::command(registry, spec, image),
     }
 }
 

@@ -276,24 +276,15 @@ fn array(value: Value) -> Result<Array4<f32>, EngineError> {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Array4;
-
     use super::*;
+    use crate::blocks;
     use crate::data::Dataset;
     use crate::fuse::given;
-    use crate::network::{Conv, Op, Subsample};
+    use crate::network::{Op, Subsample};
 
     fn conv(outputs: usize, inputs: usize) -> Op {
         let weight = |(o, _, _, i)| ((3 * o + 7 * i) as f32 * 0.7).sin();
-        Op::Conv(Conv {
-            weights: Array4::from_shape_fn((outputs, 1, 1, inputs), weight),
-            bias: vec![0.1; outputs],
-            stride: [1, 1],
-            pads: [0; 4],
-            dilation: [1, 1],
-            groups: 1,
-            fully_connected: false,
-        })
+        Op::Conv(blocks::conv([outputs, inputs, 1], weight, 0.1))
     }
 
     #[test]

@@ -50,6 +50,9 @@
 
 pub mod advice;
 pub mod array;
+#[cfg(test)]
+#[path = "../tests/it/blocks.rs"]
+mod blocks;
 pub mod channels;
 pub mod compare;
 pub mod data;

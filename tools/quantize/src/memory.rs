@@ -45,20 +45,12 @@ fn weight_bytes(network: &Network) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Conv;
+    use crate::blocks;
 
     #[test]
     fn less_memory_is_fewer_images_and_one_at_least() {
         let mut network = Network::new([4, 4, 3], "x").unwrap();
-        let conv = Conv {
-            weights: ndarray::Array4::zeros((5, 1, 1, 3)),
-            bias: vec![0.0; 5],
-            stride: [1, 1],
-            pads: [0; 4],
-            dilation: [1, 1],
-            groups: 1,
-            fully_connected: false,
-        };
+        let conv = blocks::conv([5, 3, 1], |_| 0.0, 0.0);
         network.push(Op::Conv(conv), &[0], "").unwrap();
         assert_eq!(weight_bytes(&network), 60);
         let batch = |bytes: usize| Memory(bytes).batch_of_nodes(&network);

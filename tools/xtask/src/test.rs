@@ -226,9 +226,8 @@ fn alone(registry: &Registry) -> Step<'_> {
     step("features", || {
         // Nothing of the chores is built. Chosen together with them, dependencies have the features
         // that they have for the chores, and are not compiled again.
-        let chores = ["--package", "xtask"];
-        let test =
-            ["test", "--package", "brooklet-suite", chores[0], chores[1], "--test", "features"];
+        let both = ["--package", "brooklet-suite", "--package", "xtask"];
+        let test = [&["test", "--test", "features"], &both[..]].concat();
         let mut alone = cargo(registry.root(), &test);
         run(alone.env("BROOKLET_ALONE", "1"))
     })

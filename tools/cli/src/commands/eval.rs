@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
-use ndarray::{ArrayView1, Ix1, Ix2, Ix4, s};
+use ndarray::{ArrayViewD, Axis, Ix1, IxDyn, s};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -108,8 +108,9 @@ impl Class {
 }
 
 /// The float network's answers for the images `range`, from a file of logits (float32,
-/// `[images, classes]`) or of best classes (uint8 or int64, `[images]`).
-fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> Result<FloatAnswers> {
+/// `[images, classes]`, or for maps `[images, rows, columns, classes]`) or of best classes (uint8 or
+/// int64, `[images]`). `sizes` are those of an answer.
+fn float_answers(path: &Path, range: Range<usize>, sizes: &[usize]) -> Result<FloatAnswers> {
     let bytes = read(path, Limit::Array)?;
     let first = range.start;
     let enough = |rows: usize| {
@@ -125,7 +126,7 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> Result<Flo
     };
     let best = array::npy::<i64, Ix1>(&bytes)
         .or_else(|_| array::npy::<u8, Ix1>(&bytes).map(|best| best.mapv(i64::from)));
-    if let Ok(best) = best {
+    if let (Ok(best), &[classes]) = (best, sizes) {
         enough(best.len())?;
         let best = best.slice(s![range]).to_vec();
         let known = |class: i64| usize::try_from(class).ok().filter(|&c| c < classes.max(2));
@@ -142,26 +143,34 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> Result<Flo
             )
         });
     }
-    let logits = array::npy::<f32, Ix2>(&bytes).map_err(|error| {
-        failure!(
-            help = "give an .npy file of float32 logits [images, classes], or of the best \
-                    classes as uint8 or int64 [images]",
-            "{}: does not hold float logits: {error}",
-            path.display(),
-        )
+    let help = match sizes.len() {
+        1 => {
+            "give an .npy file of float32 logits [images, classes], or of the best classes as uint8 \
+              or int64 [images]"
+        }
+        _ => "give an .npy file of float32 logits [images, rows, columns, classes]",
+    };
+    let logits = array::npy::<f32, IxDyn>(&bytes);
+    let logits = logits.and_then(|logits| match logits.ndim() == sizes.len() + 1 {
+        true => Ok(logits),
+        false => Err(format!("its shape is {:?}", logits.shape())),
+    });
+    let logits = logits.map_err(|error| {
+        failure!(help = help, "{}: does not hold float logits: {error}", path.display())
     })?;
-    enough(logits.nrows())?;
-    if logits.ncols() != classes {
+    enough(logits.shape()[0])?;
+    if logits.shape()[1..] != *sizes {
         return Err(failure!(
-            help = "give the float logits of the same network",
-            "{}: has {} logits per image, but the model has {classes}",
+            help = format!("{help}, of the same network"),
+            "{}: has {} logits per image, but the model has {}",
             path.display(),
-            logits.ncols(),
+            times(&logits.shape()[1..]),
+            times(sizes),
         ));
     }
-    let logits = logits.slice(s![range, ..]).to_owned();
-    let finite = |row: &ArrayView1<'_, f32>| row.iter().all(|logit| logit.is_finite());
-    if let Some(row) = logits.outer_iter().position(|row| !finite(&row)) {
+    let logits = logits.slice_axis(Axis(0), range.into()).as_standard_layout().into_owned();
+    let finite = |answer: &ArrayViewD<'_, f32>| answer.iter().all(|logit| logit.is_finite());
+    if let Some(row) = logits.outer_iter().position(|answer| !finite(&answer)) {
         return Err(failure!(
             help = "give the logits of a network whose training did not diverge, for these images",
             "{}: row {}: holds a logit that is not finite",
@@ -169,38 +178,13 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> Result<Flo
             first + row,
         ));
     }
-    Ok(FloatAnswers::Logits(logits))
+    let all = (logits.shape()[0], sizes.iter().product::<usize>());
+    Ok(FloatAnswers::Logits(logits.into_shape_with_order(all)?))
 }
 
-/// The float network's maps for the images `range`, from a file of logits (float32, `[images, rows,
-/// columns, classes]`).
-fn float_maps(path: &Path, range: Range<usize>, map: [usize; 3]) -> Result<FloatAnswers> {
-    let [rows, columns, classes] = map;
-    let help = "give an .npy file of float32 logits [images, rows, columns, classes] of the same \
-                network, for all images that are evaluated";
-    let logits = array::npy::<f32, Ix4>(&read(path, Limit::Array)?).map_err(|error| {
-        failure!(help = help, "{}: does not hold the logits of maps: {error}", path.display())
-    })?;
-    let (images, sizes) = (logits.dim().0, [logits.dim().1, logits.dim().2, logits.dim().3]);
-    if sizes != map || images < range.end {
-        return Err(failure!(
-            help = help,
-            "{}: has {images} maps of {sizes:?}, but the model answers {} images with maps of {map:?}",
-            path.display(),
-            range.end,
-        ));
-    }
-    let finite = logits.iter().all(|logit| logit.is_finite());
-    if !finite {
-        return Err(failure!(
-            help = "give the logits of a network whose training did not diverge, for these images",
-            "{}: holds a logit that is not finite",
-            path.display(),
-        ));
-    }
-    let logits = logits.slice(s![range, .., .., ..]).as_standard_layout().into_owned();
-    let all = (logits.dim().0, rows * columns * classes);
-    Ok(FloatAnswers::Logits(logits.into_shape_with_order(all)?))
+/// Sizes as 12×12×3.
+fn times(sizes: &[usize]) -> String {
+    sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
 }
 
 /// Runs the command.
@@ -235,8 +219,8 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let range = args.skip..end;
     data.check_labels(range.clone(), model.classes())?;
     let float = match (&args.float, file.map()) {
-        (Some(path), Some(map)) => Some(float_maps(path, range.clone(), map)?),
-        (Some(path), None) => Some(float_answers(path, range.clone(), model.classes())?),
+        (Some(path), Some(map)) => Some(float_answers(path, range.clone(), &map)?),
+        (Some(path), None) => Some(float_answers(path, range.clone(), &[model.classes()])?),
         (None, _) => None,
     };
     let simulator = file.simulator(args.backend)?;

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use crate::shell::succeed;
 use brooklet::format::VECTOR_CHANNELS;
 use brooklet::ops::conv::PATCH_COLUMNS;
+use brooklet_files::text::thousands;
 use brooklet_firmware::{Board, Registry};
 use brooklet_plan::model_file::{HostBackend, ModelFile};
 use brooklet_plan::packing::packed_into;
@@ -117,14 +118,6 @@ impl Row {
             said.is_ok_and(|said| (said - counted).abs() <= 0.5 + 0.02 * counted)
         })
     }
-}
-
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let first = (digits.len() - 1) % 3 + 1;
-    let (head, rest) = digits.split_at(first);
-    let groups = rest.as_bytes().chunks(3).map(|group| std::str::from_utf8(group).unwrap());
-    [head].into_iter().chain(groups).collect::<Vec<_>>().join(",")
 }
 
 /// Runs the networks, two at a time, and compares the table with the results.

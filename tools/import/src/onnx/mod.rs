@@ -60,7 +60,7 @@ pub(crate) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, LayerProblem
     let mut furthest: Option<(usize, LayerProblem)> = None;
     for layout in [Layout::Shown, Layout::ChannelsLast, Layout::OneChannel] {
         let mut read = 0;
-        match read_graph(&graph, values.clone(), held, (layout, opset), &mut read) {
+        match read_graph(&graph, values.clone(), held, layout, opset, &mut read) {
             Ok(imported) => return Ok(imported),
             Err(problem) if furthest.as_ref().is_none_or(|&(most, _)| read > most) => {
                 furthest = Some((read, problem));
@@ -76,7 +76,8 @@ fn read_graph(
     graph: &GraphProto,
     mut values: HashMap<String, Value>,
     held: usize,
-    (layout, opset): (Layout, i64),
+    layout: Layout,
+    opset: i64,
     read: &mut usize,
 ) -> Result<Imported, LayerProblem> {
     let qdq = Qdq::new(graph)?;

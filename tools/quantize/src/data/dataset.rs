@@ -107,12 +107,17 @@ impl Dataset {
     /// If there is no such image.
     pub fn get(&self, index: usize) -> Result<Image, DataError> {
         assert!(index < self.len(), "image {index} of {}", self.len());
+        let Image { pixels, label } = self.read(index)?;
+        Ok(Image { pixels, label: label.filter(|_| self.labelled) })
+    }
+
+    fn read(&self, index: usize) -> Result<Image, DataError> {
         let wrong = |problem: DataProblem| problem.of_image(&self.spec, index);
         match &self.source {
             Source::Folder(files) => {
                 let (path, label) = &files[index];
                 let pixels = read_image(path, self.input, &self.preprocess)?;
-                Ok(Image { pixels, label: label.filter(|_| self.labelled) })
+                Ok(Image { pixels, label: *label })
             }
             Source::Cifar { file, .. } => {
                 let (label, planes) = record(file, index).map_err(|error| wrong(error.into()))?;
@@ -120,13 +125,12 @@ impl Dataset {
                     planes[channel * 1024 + y * 32 + x]
                 });
                 let pixels = self.fit(pixels).map_err(wrong)?;
-                Ok(Image { pixels, label: self.labelled.then_some(label.into()) })
+                Ok(Image { pixels, label: Some(label.into()) })
             }
             Source::Array { images, labels } => {
                 let pixels = images.index_axis(Axis(0), index).to_owned();
                 let pixels = self.fit(pixels).map_err(wrong)?;
-                let label = labels.as_ref().filter(|_| self.labelled).map(|labels| labels[index]);
-                Ok(Image { pixels, label })
+                Ok(Image { pixels, label: labels.as_ref().map(|labels| labels[index]) })
             }
             Source::Random(_) => {
                 let mut noise = Noise::new(index as u64);

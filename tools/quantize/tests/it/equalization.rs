@@ -1,46 +1,15 @@
 //! Channels are scaled so that they are alike, and the network computes the same.
 
-use brooklet_import::network::{Conv, Network, NodeId, Op};
+use crate::blocks::{two_blocks, wave};
+use brooklet_import::network::{Network, Op};
 use brooklet_quantize::channels::equalize::{Choice, Factors, choose};
 use brooklet_quantize::data::Dataset;
 use brooklet_quantize::forward::FloatModel;
 use brooklet_quantize::fuse::Fused;
 use brooklet_quantize::memory::Memory;
-use ndarray::Array4;
+use ndarray::Array2;
 
-fn conv(outputs: usize, inputs: usize, value: impl Fn(usize, usize) -> f32) -> Op {
-    Op::Conv(Conv {
-        weights: Array4::from_shape_fn((outputs, 1, 1, inputs), |(o, _, _, i)| value(o, i)),
-        bias: (0..outputs).map(|o| o as f32 * 0.1).collect(),
-        stride: [1, 1],
-        pads: [0; 4],
-        dilation: [1, 1],
-        groups: 1,
-        fully_connected: false,
-    })
-}
-
-fn wave(o: usize, i: usize) -> f32 {
-    ((3 * o + 7 * (i % 8)) as f32 * 0.7).sin() / 3.0
-}
-
-/// A stem, an identity block, and a classifier.
-fn network(stem: impl Fn(usize, usize) -> f32, reader: impl Fn(usize, usize) -> f32) -> Network {
-    let mut network = Network::new([4, 4, 3], "x").unwrap();
-    let mut push = |op: Op, inputs: &[NodeId]| network.push(op, inputs, "").unwrap();
-    let stem = push(conv(4, 3, stem), &[0]);
-    let stem = push(Op::Relu, &[stem]);
-    let inner = push(conv(4, 4, &reader), &[stem]);
-    let inner = push(Op::Relu, &[inner]);
-    let main = push(conv(4, 4, |o, i| wave(o + 1, i)), &[inner]);
-    let sum = push(Op::Add, &[main, stem]);
-    let sum = push(Op::Relu, &[sum]);
-    let pool = push(Op::GlobalAveragePool, &[sum]);
-    let logits = push(conv(2, 4, |o, i| reader(o + 1, i)), &[pool]);
-    network.canonical(&[(logits, String::new())]).unwrap()
-}
-
-fn logits(network: &Network) -> ndarray::Array2<f32> {
+fn logits(network: &Network) -> Array2<f32> {
     let data = Dataset::open("random:5", network.input, &Default::default()).unwrap();
     FloatModel::new(network).unwrap().run(data.batch(0..5).unwrap().view()).unwrap()
 }
@@ -62,7 +31,7 @@ fn uneven_channels_are_scaled_and_the_network_computes_the_same() {
     // of a hundredth.
     let uneven = |o: usize| if o == 2 { 100.0 } else { 1.0 };
     let uneven_network =
-        network(|o, i| wave(o, i).abs() * uneven(o), |o, i| wave(o, i) / uneven(i));
+        two_blocks(|o, i| wave(o, i).abs() * uneven(o), |o, i| wave(o, i) / uneven(i));
     let choice = chosen(&uneven_network);
     let stem: Vec<f64> = choice.best.channels(1).collect();
     assert!(stem.iter().enumerate().all(|(o, &s)| (s > 4.0) == (o != 2)), "{stem:?}");
@@ -86,7 +55,7 @@ fn uneven_channels_are_scaled_and_the_network_computes_the_same() {
 
 #[test]
 fn even_channels_stay_about_as_they_are() {
-    let even = network(|o, i| if i == 0 { 0.2 + 0.001 * o as f32 } else { 0.0 }, wave);
+    let even = two_blocks(|o, i| if i == 0 { 0.2 + 0.001 * o as f32 } else { 0.0 }, wave);
     let stem: Vec<f64> = chosen(&even).best.channels(1).collect();
     assert!(stem.iter().all(|&s| s < 1.5), "{stem:?}");
 }

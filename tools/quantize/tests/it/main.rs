@@ -2,6 +2,7 @@
 //! other engines, with files made by their tools and their answers.
 
 mod absorption;
+mod blocks;
 mod equalization;
 mod int8_networks;
 mod made;

@@ -1,10 +1,9 @@
 //! Blocks that run several times with the same weights.
 
+use crate::blocks;
 use brooklet::Model;
-use brooklet_plan::plan::{Goal, plan};
-use ndarray::Array4;
-
 use brooklet_import::network::{Conv, Network, NodeId, Op};
+use brooklet_plan::plan::{Goal, plan};
 use brooklet_quantize::compare;
 use brooklet_quantize::data::Dataset;
 use brooklet_quantize::recipe::{Effort, Recipe, Silent};
@@ -13,15 +12,7 @@ fn conv(outputs: usize, inputs: usize, kernel: usize, seed: usize) -> Conv {
     let weight = |(o, y, x, i)| {
         ((3 * o + 7 * i + 5 * y + x + 11 * seed) as f32 * 0.7).sin() / (2.0 + i as f32)
     };
-    Conv {
-        weights: Array4::from_shape_fn((outputs, kernel, kernel, inputs), weight),
-        bias: (0..outputs).map(|o| o as f32 * 0.05).collect(),
-        stride: [1, 1],
-        pads: [kernel / 2; 4],
-        dilation: [1, 1],
-        groups: 1,
-        fully_connected: false,
-    }
+    blocks::conv([outputs, inputs, kernel], weight, 0.05)
 }
 
 /// A stem, a residual block that runs three times, and a classifier. `other` is added to the

@@ -185,3 +185,30 @@ fn trials(spreads: &[Spread]) -> Vec<Trial> {
     }
     trials
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::bottleneck;
+
+    #[test]
+    fn maps_that_padding_or_an_addition_reads_are_left_alone() {
+        let network = bottleneck(30.0);
+        let names: Vec<_> = places(&network, &Fused::new(&network).unwrap())
+            .iter()
+            .map(|place| {
+                let readers = place.readers.iter().map(|&node| network.nodes[node].name.clone());
+                (network.nodes[place.writer].name.clone(), readers.collect::<Vec<_>>())
+            })
+            .collect();
+        let block = |name: &str| format!("stage1.block1.{name}");
+        // The first convolution of the block and its shortcut are not shifted.
+        let expected = [
+            ("stem".to_owned(), vec![block("conv1"), block("shortcut")]),
+            (block("conv2"), vec![block("conv3")]),
+            (block("conv3"), vec!["norm".to_owned()]),
+            ("norm".to_owned(), vec!["head".to_owned()]),
+        ];
+        assert_eq!(names, expected);
+    }
+}

@@ -286,60 +286,12 @@ fn with<'a, 'm: 'a>(
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Array4 as Weights4;
-
     use super::*;
-    use crate::network::{Conv, Subsample};
-
-    fn conv(outputs: usize, inputs: usize, value: impl Fn(usize, usize) -> f32) -> Op {
-        Op::Conv(Conv {
-            weights: Weights4::from_shape_fn((outputs, 1, 1, inputs), |(o, _, _, i)| value(o, i)),
-            bias: (0..outputs).map(|o| o as f32 * 0.1).collect(),
-            stride: [1, 1],
-            pads: [0; 4],
-            dilation: [1, 1],
-            groups: 1,
-            fully_connected: false,
-        })
-    }
-
-    fn wave(o: usize, i: usize) -> f32 {
-        ((3 * o + 7 * (i % 8)) as f32 * 0.7).sin() / 3.0
-    }
-
-    /// A stem, an identity block, a block with a shortcut of more channels, and a classifier.
-    fn network(
-        stem: impl Fn(usize, usize) -> f32,
-        reader: impl Fn(usize, usize) -> f32,
-    ) -> Network {
-        let mut network = Network::new([4, 4, 3], "x").unwrap();
-        let mut push = |mut op: Op, inputs: &[NodeId]| {
-            // No two convolutions have the same weights.
-            if let Op::Conv(conv) = &mut op {
-                conv.weights.mapv_inplace(|weight| weight * (1.0 + inputs[0] as f32 / 256.0));
-            }
-            network.push(op, inputs, "").unwrap()
-        };
-        let stem = push(conv(4, 3, stem), &[0]);
-        let stem = push(Op::Relu, &[stem]);
-        let inner = push(conv(4, 4, &reader), &[stem]);
-        let inner = push(Op::Relu, &[inner]);
-        let main = push(conv(4, 4, wave), &[inner]);
-        let sum = push(Op::Add, &[main, stem]);
-        let sum = push(Op::Relu, &[sum]);
-        let main = push(conv(6, 4, &reader), &[sum]);
-        let subsample = Subsample { stride: [1, 1], channels_before: 1, channels_after: 1 };
-        let shortcut = push(Op::Subsample(subsample), &[sum]);
-        let sum = push(Op::Add, &[main, shortcut]);
-        let pool = push(Op::GlobalAveragePool, &[sum]);
-        let classifier = |o, i: usize| reader(o, i.wrapping_sub(1));
-        let logits = push(conv(2, 6, classifier), &[pool]);
-        network.canonical(&[(logits, String::new())]).unwrap()
-    }
+    use crate::blocks::{two_blocks, wave};
 
     #[test]
     fn channels_that_shortcuts_join_are_scaled_alike_and_pixels_and_logits_are_not() {
-        let network = network(wave, wave);
+        let network = two_blocks(wave, wave);
         let ones = Factors::ones(&network);
         let id = |name: &str| network.nodes.iter().position(|node| node.name == name).unwrap();
         let of = |name: &str| &ones.of[id(name)];
@@ -355,7 +307,7 @@ mod tests {
 
     #[test]
     fn where_one_layer_reads_a_map_the_rest_goes_on_from_that_to_the_same_logits() {
-        let network = network(wave, wave);
+        let network = two_blocks(wave, wave);
         let fused = Fused::new(&network).unwrap();
         let data = Dataset::open("random:3", network.input, &Default::default()).unwrap();
         let batch = data.batch(0..3).unwrap();

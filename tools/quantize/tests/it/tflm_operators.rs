@@ -5,13 +5,10 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use brooklet_import::network::{
-    Activation, Ending, Output, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp,
-};
 use brooklet_import::{Imported, Options, load};
 use brooklet_plan::Preprocess;
 use brooklet_quantize::lower::int8::lower;
-use ndarray::{Array1, Array2, Array4};
+use ndarray::{Array1, Array2};
 use ndarray_npy::NpzReader;
 use rayon::prelude::*;
 
@@ -30,50 +27,18 @@ fn image(number: usize, size: usize) -> Vec<i8> {
     (0..size).map(|index| byte(index) as i8).collect()
 }
 
-/// Makes each row of the network's answer an output, since an output is one row: adds depthwise
-/// convolutions of the answer, each with a single one among its weights.
-fn answer_by_rows(network: &mut QuantizedNetwork) {
-    let answer = network.outputs[0].node;
-    let node = network.nodes[answer].clone();
-    let [rows, columns, channels] = node.shape;
-    let mut ends = Vec::new();
-    for row in 0..if rows == 1 { 0 } else { rows } {
-        let mut weights = Array4::zeros((channels, rows, 1, 1));
-        weights.index_axis_mut(ndarray::Axis(1), row).fill(1);
-        let conv = QuantizedConv::of_weights(weights, channels);
-        ends.push(network.nodes.len());
-        network.nodes.push(QuantizedNode {
-            summed: false,
-            name: format!("row{row}"),
-            op: QuantizedOp::Conv(conv),
-            inputs: vec![answer],
-            shape: [1, columns, channels],
-            activation: Activation::None,
-            ..node.clone()
-        });
-    }
-    if rows > 1 {
-        // The main output comes first, and is the last layer.
-        ends.rotate_right(1);
-        let output = |node| Output { name: String::new(), node, ending: Ending::None };
-        network.outputs = ends.into_iter().map(output).collect();
-    }
-}
-
 /// The answer of brooklet to the file's image: the bytes of the last layer.
 fn answer(file: &Path, number: usize) -> Result<Vec<i16>, String> {
     let network = load(file, &Options::default()).map_err(|error| error.to_string())?;
-    let Imported::Quantized(mut network) = network else { return Err("a float network".into()) };
+    let Imported::Quantized(network) = network else { return Err("a float network".into()) };
     let image = image(number, network.input.iter().product());
-    answer_by_rows(&mut network);
     let mut program = lower(&network, &Preprocess::default()).map_err(|error| error.to_string())?;
     // The input is int8 already: a byte is the value plus 128.
     program.layers[0].table = None;
     let image: Vec<u8> = image.iter().map(|&q| (q as u8) ^ 0x80).collect();
     in_session(&program, |session| {
         session.push_image(&image).map_err(|error| error.to_string())?;
-        let outputs = session.outputs().map_err(|error| error.to_string())?;
-        Ok(outputs.flat_map(|(_, map)| map.scores()).collect())
+        Ok(session.map().map_err(|error| error.to_string())?.scores().collect())
     })
 }
 

@@ -38,7 +38,8 @@ pub struct Args {
     /// test images that the model carries; fails on any difference.
     #[arg(long)]
     check: bool,
-    /// Writes the board's int8 logits, one row per image.
+    /// Writes the board's int8 logits, one row per image; if the network ends in a map, [images, rows,
+    /// columns, classes].
     #[arg(long, value_name = "FILE.npy", requires = "run")]
     logits: Option<OutputPath>,
 }

@@ -75,7 +75,7 @@ mod toolchain;
 pub mod uf2;
 
 pub use board::{Board, Options, ensure_emulator};
-pub use board_build::{Region, Spec};
+pub use board_build::{Region, Spec, WeightsWindow};
 pub use brooklet_protocol::{Identity, LineErrors, Loaded, SuiteFailure, Unit};
 pub use error::FirmwareError;
 pub use flash_image::FlashImage;

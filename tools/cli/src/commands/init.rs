@@ -1,21 +1,25 @@
 //! `brooklet init`: a firmware project that runs a model.
 
+mod templates;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use brooklet::{Feature, Model};
-use brooklet_firmware::{Region, Registry, Spec};
+use brooklet_firmware::{Region, Registry, Spec, WeightsWindow};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Output;
 use super::fit::Verdict;
+use super::plan::Window;
+use super::{Output, bytes};
 use crate::failure::{Result, failure};
 use crate::report::schema::Reported;
 use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::packing::packed_for;
+use templates::{ASYNC, BY_DMA, CAMERA, Camera, MAPPED, Sensor, TEMPLATES, Template};
 
 /// Options of `brooklet init`.
 #[derive(Debug, clap::Args)]
@@ -35,151 +39,11 @@ pub struct Args {
     /// pixels were tested on a host; no project has been run with a camera.
     #[arg(long, value_enum, default_value_t = Camera::None)]
     camera: Camera,
+    /// Reads weights from flash by DMA into a window of this size in RAM, while the network runs.
+    /// Half as much RAM again is for what is read ahead.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, conflicts_with_all = ["asynchronous", "camera"])]
+    weights_window: Option<u32>,
 }
-
-/// A camera of a project.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Camera {
-    /// OmniVision's, with colours: 320×240 pixels
-    Ov7670,
-    /// Himax's, in grey: 324×324 pixels
-    Hm01b0,
-    /// A test pattern
-    None,
-}
-
-/// The parts of a project that depend on its camera.
-struct Sensor {
-    /// Lines of an image, and pixels of a line.
-    size: [u16; 2],
-    /// The crate of its registers.
-    dependency: &'static str,
-    module: &'static str,
-}
-
-impl Camera {
-    fn sensor(self) -> Option<Sensor> {
-        match self {
-            Self::Ov7670 => Some(Sensor {
-                size: [240, 320],
-                dependency: "ov7670 = \"0.1\"\n",
-                module: include_str!("../../templates/ov7670.rs.txt"),
-            }),
-            Self::Hm01b0 => Some(Sensor {
-                size: [324, 324],
-                dependency: "hm01b0 = \"0.1\"\n",
-                module: include_str!("../../templates/hm01b0.rs.txt"),
-            }),
-            Self::None => None,
-        }
-    }
-}
-
-/// The parts of a project that depend on the board.
-struct Template {
-    board: &'static str,
-    /// The project whose main function waits for the network.
-    blocking: Variant,
-    /// The project in which the network runs beside other tasks of an executor.
-    asynchronous: Variant,
-    /// The main function of a project with a camera.
-    camera: Option<&'static str>,
-    /// Fields of the templates, and their texts.
-    fields: &'static [(&'static str, &'static str)],
-    /// Further files.
-    more: &'static [(&'static str, &'static str)],
-}
-
-/// One of the two forms of a project.
-struct Variant {
-    /// The chip's dependencies.
-    chip: &'static str,
-    main: &'static str,
-}
-
-/// The block that the boot ROM of an RP2350 looks for.
-const IMAGE: &str = "\n\
-/// What the boot ROM looks for in the first 4 KiB of the flash: secure code for the Cortex-M33.
-#[unsafe(link_section = \".start_block\")]
-#[used]
-static IMAGE: embassy_rp::block::ImageDef = embassy_rp::block::ImageDef::secure_exe();
-";
-
-const TEMPLATES: [Template; 4] = [
-    Template {
-        board: "nucleo-f446re",
-        blocking: Variant {
-            chip: "embassy-stm32 = { version = \"0.6\", default-features = false, features = \
-                   [\"rt\", \"stm32f446re\"] }",
-            main: include_str!("../../templates/nucleo-f446re.rs.txt"),
-        },
-        asynchronous: Variant {
-            chip: "embassy-stm32 = { version = \"0.6\", default-features = false, features = \
-                   [\"rt\", \"stm32f446re\", \"time-driver-any\"] }",
-            main: include_str!("../../templates/nucleo-f446re_async.rs.txt"),
-        },
-        camera: None,
-        fields: &[],
-        more: &[],
-    },
-    Template {
-        board: "qemu-mps2-an386",
-        blocking: Variant {
-            chip: "vcell = \"0.1\"",
-            main: include_str!("../../templates/qemu-mps2-an386.rs.txt"),
-        },
-        asynchronous: Variant {
-            chip: "embassy-time-driver = { version = \"0.2\", features = [\"tick-hz-1_000_000\"] }\n\
-                   systick-timer = { version = \"0.2\", features = [\"embassy-time-driver\"] }\n\
-                   vcell = \"0.1\"",
-            main: include_str!("../../templates/qemu-mps2-an386_async.rs.txt"),
-        },
-        camera: None,
-        fields: &[],
-        more: &[("src/uart.rs", include_str!("../../templates/uart.rs.txt"))],
-    },
-    Template {
-        board: "rpi-pico",
-        blocking: Variant {
-            chip: "rp2040-boot2 = \"0.3\"\nrp2040-hal = { version = \"0.12\", features = [\"rt\", \
-                   \"disable-intrinsics\"] }",
-            main: include_str!("../../templates/rpi-pico.rs.txt"),
-        },
-        asynchronous: Variant {
-            chip: "embassy-rp = { version = \"0.10\", features = [\"rp2040\", \"time-driver\"] }",
-            main: include_str!("../../templates/rpi-pico_async.rs.txt"),
-        },
-        camera: Some(include_str!("../../templates/rpi-pico_camera.rs.txt")),
-        fields: &[("board", "Raspberry Pi Pico"), ("image", "")],
-        more: &[],
-    },
-    Template {
-        board: "rpi-pico2",
-        blocking: Variant {
-            chip: "embassy-rp = { version = \"0.10\", features = [\"rp235xa\", \"time-driver\"] }",
-            main: include_str!("../../templates/rpi-pico2.rs.txt"),
-        },
-        asynchronous: Variant {
-            chip: "embassy-rp = { version = \"0.10\", features = [\"rp235xa\", \"time-driver\"] }",
-            main: include_str!("../../templates/rpi-pico_async.rs.txt"),
-        },
-        camera: Some(include_str!("../../templates/rpi-pico_camera.rs.txt")),
-        fields: &[("board", "Raspberry Pi Pico 2"), ("image", IMAGE)],
-        more: &[],
-    },
-];
-
-/// Crates that an executor's tasks need.
-const ASYNC: &str = "\
-embassy-executor = { version = \"0.10\", features = [{{executor}}\"executor-thread\", \"platform-cortex-m\"] }
-embassy-sync = \"0.8\"
-embassy-time = \"0.5\"
-embedded-io-async = \"0.7\"
-heapless = \"0.9\"
-";
-
-/// Crates that a camera's task needs.
-const CAMERA: &str = "embedded-hal = \"1\"\nzerocopy = \"0.8\"\n";
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Report {
@@ -242,15 +106,25 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         ));
     }
     let file = ModelFile::open(&args.model)?;
-    let whole = whole_flash(spec);
+    let whole = Spec {
+        // Its weights are to be last in the file; how much is before them is checked below.
+        weights_window: args
+            .weights_window
+            .map(|bytes| WeightsWindow { bytes, resident_bytes: u32::MAX }),
+        ..whole_flash(spec)
+    };
     let packed = packed_for(&whole, &file)?;
     let model = packed.as_ref().unwrap_or(&file);
     // The project has the features that the model needs, even if the board's own firmware lacks them.
-    let verdict = Verdict::of_packed(&Spec { int16: true, ..whole.clone() }, &model.model());
+    let able = Spec { int16: true, weights_window: None, ..whole.clone() };
+    let verdict = Verdict::of_packed(&able, &model.model());
     if !verdict.fits {
         return Err(verdict.refused(&args.model, ""));
     }
     check_camera(args.camera, template, &model.model())?;
+    if let Some(bytes) = args.weights_window {
+        check_window(template, spec, model, bytes)?;
+    }
     for (path, contents) in files(&registry, &whole, template, args, name, model) {
         let path = folder.join(path);
         let parent = path.parent().unwrap_or(folder);
@@ -290,6 +164,33 @@ fn check_camera(camera: Camera, template: &Template, model: &Model<'_>) -> Resul
     Ok(())
 }
 
+/// Checks that the board's project can read weights by DMA, and that it has the RAM.
+fn check_window(template: &Template, spec: &Spec, file: &ModelFile, bytes: u32) -> Result<()> {
+    if template.dma.is_none() {
+        let able = TEMPLATES.iter().filter(|template| template.dma.is_some());
+        let able: Vec<&str> = able.map(|template| template.board).collect();
+        return Err(failure!(
+            help = format!("boards whose project can: {}", able.join(", ")),
+            "the project for {} cannot read weights by DMA",
+            template.board
+        ));
+    }
+    let Window { bytes, resident_bytes, .. } = Window::new(file, bytes)?;
+    let ahead = bytes / 2;
+    let needed = file.model().arena_bytes() + resident_bytes + bytes + ahead;
+    if needed > spec.arena_bytes as usize {
+        return Err(failure!(
+            help = "name a smaller window",
+            "{}: {needed} bytes of RAM are needed ({resident_bytes} for the file up to the weights, {bytes} \
+             for the window, {ahead} for what is read ahead, and the arena), and {} has {}",
+            file.path().display(),
+            spec.name,
+            spec.arena_bytes
+        ));
+    }
+    Ok(())
+}
+
 /// The board without a slot, since the model is a part of the firmware.
 fn whole_flash(spec: &Spec) -> Spec {
     let nowhere = Region { address: spec.ram.address, bytes: spec.flash.bytes };
@@ -316,6 +217,7 @@ fn files(
     let asynchronous = args.asynchronous || sensor.is_some();
     let mut kernels = vec![spec.backend.as_str()];
     kernels.extend(asynchronous.then_some("async"));
+    kernels.extend(args.weights_window.map(|_| "weights-window"));
     kernels.extend(&features);
     let brooklet = match registry.is_checkout() {
         true => format!("path = {:?}", registry.root()),
@@ -341,6 +243,7 @@ fn files(
         Some(_) => ("defmt-semihosting", "0.4"),
         None => ("defmt-rtt", "1"),
     };
+    let weights = if args.weights_window.is_some() { BY_DMA } else { MAPPED };
     let fill = |text: &str| {
         let fields = [
             ("name", name),
@@ -356,13 +259,17 @@ fn files(
             ("logger_version", version),
             ("io", io),
             ("async", function),
+            ("window_bytes", &args.weights_window.unwrap_or(0).to_string()),
             ("rows", &model.input().rows.to_string()),
             ("columns", &model.input().columns.to_string()),
             ("channels", &model.input().channels.to_string()),
             ("row_bytes", &model.input().row_bytes().to_string()),
         ];
-        let filled =
-            fields.iter().chain(template.fields).fold(text.to_owned(), |text, (field, value)| {
+        let filled = weights
+            .iter()
+            .chain(&fields)
+            .chain(template.fields)
+            .fold(text.to_owned(), |text, (field, value)| {
                 text.replace(&format!("{{{{{field}}}}}"), value)
             });
         filled.into_bytes()
@@ -385,6 +292,9 @@ fn files(
             ("src/pixels.rs", fill(include_str!("../../templates/pixels.rs.txt"))),
             ("src/sensor.rs", fill(sensor.module)),
         ]);
+    }
+    if let (Some(_), Some(module)) = (args.weights_window, template.dma) {
+        files.push(("src/weights.rs", fill(module)));
     }
     files.extend(template.more.iter().map(|(path, text)| (*path, fill(text))));
     files

@@ -220,13 +220,13 @@ pub(super) struct Report {
 
 /// The costs of reading weights through a window.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Window {
+pub(super) struct Window {
     /// Size of the window.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// Size of the smallest possible window.
     smallest_bytes: usize,
     /// RAM for the part of the file before the weights.
-    resident_bytes: usize,
+    pub(super) resident_bytes: usize,
     /// Size of the weights in the file.
     weight_bytes: usize,
     /// Size of the weights that are read for each image.
@@ -234,7 +234,8 @@ struct Window {
 }
 
 impl Window {
-    fn new(file: &ModelFile, bytes: u32) -> Result<Self> {
+    /// Fails if the window is too small for the file's weights.
+    pub(super) fn new(file: &ModelFile, bytes: u32) -> Result<Self> {
         let (model, bytes) = (file.model(), bytes as usize);
         let smallest_bytes = brooklet::smallest_window(model.graph());
         let resident_bytes = brooklet::resident_bytes(file.bytes());

@@ -303,6 +303,43 @@ fn a_project_of_ones_own_runs() {
     assert!(error.contains("not a valid package name"), "{error}");
 }
 
+/// A project that reads weights by DMA gives the simulator's answers on the emulated chip, and most of
+/// its weights are there before the core needs them.
+#[test]
+fn a_project_reads_weights_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::find().unwrap();
+    let model = folder.path().join("net.brook");
+    succeed(folder.path(), "new resnet8 -o net.safetensors");
+    succeed(
+        folder.path(),
+        "quantize net.safetensors --arch resnet8 --calibrate random:2 --effort fast --board rpi-pico -o net.brook",
+    );
+    let line = said_by_simulator(&ModelFile::open(&model).unwrap());
+    let options = format!("--weights-window 16K --model {}", model.display());
+    let said = said_by_project(&registry, folder.path(), "rpi-pico", &options).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    let [first, ahead, second] = lines[..] else { panic!("{said}") };
+    assert_eq!([first, second], [&line, &line]);
+    let percent = ahead.strip_suffix(" % of the weights were read ahead");
+    assert!(
+        percent.is_some_and(|percent| (80..=100).contains(&percent.parse::<u8>().unwrap())),
+        "{said}"
+    );
+
+    let refused = |options: &str| {
+        let init = format!("init other --model {} {options}", model.display());
+        brooklet(folder.path(), &init).unwrap_err()
+    };
+    let error = refused("--board rpi-pico2 --weights-window 16K");
+    assert!(error.contains("cannot read weights by DMA") && error.contains("rpi-pico"), "{error}");
+    let error = refused("--board rpi-pico --weights-window 1K");
+    assert!(error.contains("is the smallest"), "{error}");
+    let error = refused("--board rpi-pico --weights-window 200K");
+    assert!(error.contains("bytes of RAM are needed"), "{error}");
+    assert!(!folder.path().join("other").exists());
+}
+
 /// In a project with an executor, a camera's task captures a row a thousand times a second while
 /// the network runs, and is never late. On the NUCLEO it is: at 16 MHz, the network takes longer for
 /// a row than the camera.

@@ -267,7 +267,8 @@ fn said_by_simulator(file: &ModelFile) -> String {
     let image: Vec<u8> = rows.collect();
     let logits = file.simulator(HostBackend::Reference).unwrap().run(&image).logits;
     let best = brooklet_quantize::evaluate::ranked(&logits)[0];
-    format!("class {best}: {}", file.model().label(best).unwrap_or("no name"))
+    let name = file.model().label(best).unwrap_or("no name").to_owned();
+    format!("class {best}: {name}, score {}", logits[best])
 }
 
 /// A new project builds as it is, and on the emulated chip its network gives the simulator's

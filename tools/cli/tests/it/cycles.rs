@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::boards::{report, tiny};
 use crate::common::{skipped, tries};
 use crate::shell::succeed;
 use brooklet_firmware::counts::{Counted, Counts};
-use brooklet_firmware::cycles::{Core, estimate};
+use brooklet_firmware::cycles::{Core, Share, estimate};
 use brooklet_firmware::{Board, Options, Registry};
+use brooklet_plan::packing::packed_into;
 
 /// Tolerance for the difference, in percent.
 const TOLERANCE: f64 = 15.0;
@@ -99,5 +101,44 @@ fn hot_loops_take_what_llvm_mca_says() {
             compared += 1;
         }
         assert_eq!(compared, most, "{core}");
+    }
+}
+
+/// The plugin and the firmware count the same instructions: two images take twice those of one. The
+/// firmware's timer on Arm rounds each step down to a tick of 40 instructions.
+#[test]
+fn instructions_are_counted_one_by_one() {
+    let registry = Registry::find().unwrap();
+    let (file, data) = tiny();
+    let folder = tempfile::tempdir().unwrap();
+    for (name, most) in [("qemu-mps2-an386", 110), ("qemu-riscv-virt", 101)] {
+        let spec = registry.board(name).unwrap();
+        let packed = packed_into(folder.path(), spec, &file).unwrap();
+        let file = packed.as_ref().unwrap_or(&file);
+        let options = Options { count: true, ..Options::default() };
+        let [one, two] = [1, 2].map(|images| {
+            let path = Some(file.path());
+            let mut board =
+                Board::start_with(&registry, spec, path, &options, &mut report).unwrap();
+            let image = data.get(0).unwrap().pixels;
+            let row = file.model().input().row_bytes();
+            for _ in 0..images {
+                board.link().infer(image.as_slice().unwrap().chunks(row)).unwrap();
+            }
+            let profiled = board.link().profile().unwrap().total;
+            (estimate(Core::of(spec).unwrap(), &board.counts().unwrap()), profiled)
+        });
+        assert_eq!(2 * one.0.instructions, two.0.instructions);
+        assert!(two.0.estimate.abs_diff(2 * one.0.estimate) * 1000 < one.0.estimate);
+        let (cycles, profiled) = one;
+        let counted = cycles.instructions;
+        assert!(counted * 1000 > profiled * 999, "{name}: {counted} of {profiled}");
+        assert!(counted * 100 < profiled * most, "{name}: {counted} of {profiled}");
+        assert!(cycles.least < cycles.estimate && cycles.estimate < cycles.most);
+        // The path of a trait's method contains both: `<brooklet::… as …>::conv`.
+        let ours = |part: &&Share| part.name.trim_start_matches('<').starts_with("brooklet::");
+        let in_brooklet: u64 =
+            cycles.functions.iter().filter(ours).map(|part| part.instructions).sum();
+        assert!(in_brooklet * 10 > counted * 9, "{:?}", cycles.functions);
     }
 }

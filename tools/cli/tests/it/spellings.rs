@@ -175,6 +175,37 @@ fn a_pad_goes_into_the_convolution() {
     assert_eq!(network.nodes[1].shape, [9, 8, 4]);
 }
 
+/// As PyTorch writes `pad(x, (1, -2, -1, 0))`.
+#[test]
+fn a_negative_padding_takes_a_part() {
+    let made = |spell: &dyn Fn(Onnx) -> Onnx| {
+        let onnx = Onnx::new(&[1, 3, 8, 8]).floats("w", &[4, 2, 3, 3], weight);
+        spell(onnx).node("Conv", "p w", "y", &[]).load()
+    };
+    let ops = |network: Network| network.nodes.into_iter().map(|node| node.op).collect::<Vec<_>>();
+    let padded = |mode: &'static str| {
+        made(&move |onnx| {
+            let mode = AttributeProto {
+                name: Some("mode".into()),
+                s: Some(mode.into()),
+                ..Default::default()
+            };
+            onnx.ints("pads", &[0, 0, -1, 1, 0, -1, 0, -2]).node("Pad", "x pads", "p", &[mode])
+        })
+    };
+    let sliced =
+        made(&|onnx| {
+            let onnx =
+                onnx.ints("from", &[0, 1, 0]).ints("to", &[2, 8, 6]).ints("axes", &[1, 2, 3]);
+            onnx.ints("pads", &[0, 0, 0, 1, 0, 0, 0, 0])
+                .node("Slice", "x from to axes", "s", &[])
+                .node("Pad", "s pads", "p", &[])
+        });
+    assert_eq!(ops(padded("constant").unwrap()), ops(sliced.unwrap()));
+    let error = message(&padded("edge").unwrap_err());
+    assert!(error.contains("and takes positions away"), "{error}");
+}
+
 #[test]
 fn batch_norms_fold() {
     let network = Onnx::new(&[1, 1, 2, 2])

@@ -14,20 +14,7 @@ use crate::onnx::node::{corrupt, extent, float, int, ints, text};
 use crate::onnx::shapes;
 
 pub(super) fn pad(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
-    let map = call.map(0)?;
-    let mode = text(call.node, "mode");
-    let value = call.scalar(2)?.unwrap_or(float(call.node, "value", 0.0));
-    let repeats = match mode {
-        "" | "constant" if value == 0.0 => None,
-        "reflect" => Some(Repeats::Mirrored),
-        "edge" => Some(Repeats::Edge),
-        _ => {
-            return Err(unsupported(
-                format!("pads by mode {mode:?} with {value}"),
-                "padding with zeros, by reflection and with the edge is supported",
-            ));
-        }
-    };
+    let mut map = call.map(0)?.clone();
     let amounts = match call.optional_ints(1)? {
         Some(amounts) => amounts,
         None => ints(call.node, "pads").to_vec(),
@@ -39,9 +26,15 @@ pub(super) fn pad(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, P
     if amounts.len() != 2 * dims.len() {
         return Err(corrupt(format!("pads {amounts:?} for {} dimensions", dims.len())));
     }
+    let crops = amounts.iter().any(|&amount| amount < 0);
     let (mut pads, mut channels) = ([0; 4], [0; 2]);
     for (i, &dim) in dims.iter().enumerate() {
-        let [before, after] = [extent(amounts[i])?, extent(amounts[i + dims.len()])?];
+        // A negative amount takes positions away.
+        let amounts = [amounts[i], amounts[i + dims.len()]];
+        let [start, end] = amounts.map(|amount| amount.min(0).unsigned_abs() as usize);
+        let count = map.size(dim).saturating_sub(start.saturating_add(end));
+        map = part(importer, map, dim, shapes::Range { start, step: 1, count }, call)?;
+        let [before, after] = [extent(amounts[0].max(0))?, extent(amounts[1].max(0))?];
         match map.dims[dim][..] {
             _ if (before, after) == (0, 0) => {}
             [Height] => (pads[0], pads[2]) = (before, after),
@@ -55,16 +48,32 @@ pub(super) fn pad(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, P
             }
         }
     }
-    match repeats {
-        Some(repeats) if channels == [0, 0] => {
-            importer.elementwise(map, Op::Border(Border { pads, repeats }), &call.name)
-        }
-        Some(_) => Err(unsupported(
-            format!("pads channels by mode {mode:?}"),
-            "channels can be padded with zeros",
-        )),
-        None => Ok(Map { view: map.view.padded(pads, channels)?, dims: map.dims.clone() }),
+    if (pads, channels) == ([0; 4], [0; 2]) {
+        return Ok(map);
     }
+    let value = call.scalar(2)?.unwrap_or(float(call.node, "value", 0.0));
+    let repeats = match text(call.node, "mode") {
+        "" | "constant" if value == 0.0 => {
+            return Ok(Map { view: map.view.padded(pads, channels)?, dims: map.dims });
+        }
+        "reflect" if !crops => Repeats::Mirrored,
+        "edge" if !crops => Repeats::Edge,
+        mode => {
+            let crops = if crops { ", and takes positions away" } else { "" };
+            return Err(unsupported(
+                format!("pads by mode {mode:?} with {value}{crops}"),
+                "padding with zeros, by reflection and with the edge is supported, and cropping, \
+                 which only goes together with zeros",
+            ));
+        }
+    };
+    if channels != [0, 0] {
+        return Err(unsupported(
+            "pads channels with values of the map",
+            "channels can be padded with zeros",
+        ));
+    }
+    importer.elementwise(&map, Op::Border(Border { pads, repeats }), &call.name)
 }
 
 /// The part of a map with every `step`-th of all positions along a dimension.

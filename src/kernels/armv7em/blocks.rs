@@ -5,7 +5,8 @@ use core::mem::offset_of;
 
 use zerocopy::little_endian::I32;
 
-use crate::kernels::shared::assembly::{assert_length, consecutive, if_stream16};
+use super::stream16::{stream16_channel, to_stream16};
+use crate::kernels::shared::assembly::{assert_length, consecutive};
 use crate::ops::conv::PATCH_COLUMNS;
 
 /// Two consecutive values under the kernel, for each column of a patch.
@@ -25,7 +26,7 @@ pub(super) struct Args {
     /// Each two channels have four weights for each of `pairs` here, aligned to words if they are
     /// int16. `skip` bytes further on are those of the next two channels.
     pub(super) weights: *const i8,
-    /// At least one.
+    /// An even number, not zero.
     pub(super) pairs: usize,
     /// Unless `parts` has [`CONTINUE`], aligned to words, two for each of `left`.
     pub(super) bias: *const I32,
@@ -127,130 +128,6 @@ macro_rules! join_one {
     };
 }
 
-/// Jumps to the code for a 16-bit stream, if `r1` marks one.
-macro_rules! to_stream16 {
-    ($stream:literal) => {
-        if_stream16!({
-            concat!("lsls r5, r1, #31\n", "bmi.w ", $stream, "f\n")
-        } else {
-            ""
-        })
-    };
-}
-
-/// Expands the lines for each of four registers, which they call `\\acc`.
-#[cfg(feature = "stream16")]
-macro_rules! each {
-    ($a:literal $b:literal $c:literal $d:literal: $($line:literal)+) => {
-        concat!(".irp acc, ", $a, ", ", $b, ", ", $c, ", ", $d, "\n", $($line,)+ ".endr\n")
-    };
-}
-
-/// Adds the shortcut's value at one position, multiplied by the factor. `r1` points to the upper
-/// bytes, `r2` to the lower; `r4` is 2⁶ times the factor.
-#[cfg(feature = "stream16")]
-macro_rules! add_number {
-    ($acc:literal, $upper:literal, $lower:literal) => {
-        concat!(
-            "ldrsb r3, ",
-            $upper,
-            "\n",
-            "ldrb r0, ",
-            $lower,
-            "\n",
-            "add r3, r0, r3, lsl #8\n",
-            // Equal to the product shifted by ten bits.
-            "smlawb ",
-            $acc,
-            ", r4, r3, ",
-            $acc,
-            "\n",
-        )
-    };
-}
-
-/// Finishes a channel of a 16-bit stream, and continues at `$done`. `r4` is the shift, `r2` the
-/// mantissa, `r3` the offset. It takes 14 instructions for each output.
-macro_rules! stream16_channel {
-    ($o:literal $a:literal $b:literal $c:literal $d:literal $stream:literal $done:literal) => {
-        if_stream16!({
-            concat!(
-                $stream,
-                ":\n",
-                "cmp r4, #0\n",
-                "ble 1f\n",
-                "mov r5, #1\n",
-                "lsl r5, r5, r4\n",
-                each!($a $b $c $d: "lsl \\acc, \\acc, #1\n" "smmulr \\acc, \\acc, r2\n" "add r1, \\acc, r5, asr #1\n" "add \\acc, r1, \\acc, asr #31\n" "asr \\acc, \\acc, r4\n" "add \\acc, \\acc, r3\n"),
-                "b 2f\n",
-                "1:\n",
-                "rsb r4, r4, #1\n",
-                each!($a $b $c $d: "lsl \\acc, \\acc, r4\n" "smmlar \\acc, \\acc, r2, r3\n"),
-                "2:\n",
-                "ldr r1, [r0, #{shortcut}]\n",
-                "ldr r2, [r0, #{shortcut_lower}]\n",
-                "ldr r5, [r0, #{shortcut_stride}]\n",
-                "ldr r4, [r0, #{factor}]\n",
-                "lsls r4, r4, #6\n",
-                "beq 3f\n",
-                "add r1, r1, #",
-                $o,
-                "\n",
-                "add r2, r2, r1\n",
-                add_number!($a, "[r1]", "[r2]"),
-                add_number!($b, "[r1, r5]", "[r2, r5]"),
-                "add r1, r1, r5, lsl #1\n",
-                "add r2, r2, r5, lsl #1\n",
-                add_number!($c, "[r1]", "[r2]"),
-                add_number!($d, "[r1, r5]", "[r2, r5]"),
-                "ldr r0, [sp]\n",
-                "3:\n",
-                "mov r3, #128\n",
-                "ldr r5, [r0, #{lower}]\n",
-                "ldrd r1, r2, [r0, #{output}]\n",
-                each!($a $b $c $d: "ssat \\acc, #16, \\acc, asr #4\n" "qadd16 \\acc, \\acc, r3\n"),
-                "add r1, r1, #",
-                $o,
-                "\n",
-                "add r5, r5, r1\n",
-                "strb ",
-                $a,
-                ", [r5]\n",
-                "strb ",
-                $b,
-                ", [r5, r2]\n",
-                "add r5, r5, r2, lsl #1\n",
-                "strb ",
-                $c,
-                ", [r5]\n",
-                "strb ",
-                $d,
-                ", [r5, r2]\n",
-                each!($a $b $c $d: "asr \\acc, \\acc, #8\n"),
-                "strb ",
-                $a,
-                ", [r1]\n",
-                "strb ",
-                $b,
-                ", [r1, r2]\n",
-                "add r1, r1, r2, lsl #1\n",
-                "strb ",
-                $c,
-                ", [r1]\n",
-                "strb ",
-                $d,
-                ", [r1, r2]\n",
-                "b.w ",
-                $done,
-                "b\n",
-            )
-        } else {
-            // Operands that are not used must be named.
-            "@ {factor} {lower} {shortcut_lower}\n"
-        })
-    };
-}
-
 /// Requantizes a channel without a shortcut, from its sums in four registers. `r1` and `r3` are the
 /// pointers to mantissas and shifts; `r0` is overwritten.
 macro_rules! requantize_channel {
@@ -319,15 +196,13 @@ macro_rules! join_channel {
     };
 }
 
-/// Adds the products of sixteen tap pairs. For each of them `$load` puts the weights of *a* into
-/// `r2`, and those of *b* into `r3`.
-macro_rules! sixteen_pairs {
+/// Adds the products of a tap pair. `$load` puts the weights of *a* into `r2`, those of *b* into
+/// `r3`, and the values of the first two columns into `r4` and `r5`.
+macro_rules! one_pair {
     ($($load:literal)+) => {
         concat!(
-            ".rept 16\n",
             $($load, "\n",)+
-            "ldm r0!, {{r4, r5}}
-             smlad r6, r4, r2, r6
+            "smlad r6, r4, r2, r6
              smlad r10, r4, r3, r10
              smlad r7, r5, r2, r7
              smlad r11, r5, r3, r11
@@ -335,8 +210,7 @@ macro_rules! sixteen_pairs {
              smlad r8, r4, r2, r8
              smlad r12, r4, r3, r12
              smlad r9, r5, r2, r9
-             smlad lr, r5, r3, lr
-             .endr",
+             smlad lr, r5, r3, lr\n",
         )
     };
 }
@@ -348,7 +222,7 @@ macro_rules! sixteen_pairs {
 ///                  r6 … r9  acc[a][0 … 3]   r10 … lr  acc[b][0 … 3]
 ///                  r4 r5  values of two columns
 /// while finishing: r0 arguments   r1 r2 r3 r4 r5 as the macros above say
-/// [sp] arguments   [sp, 4] where the patch ends   [sp, 8] where the first round begins
+/// [sp] arguments   [sp, 4] parts   [sp, 8] where the patch ends   [sp, 12] where the first round begins
 /// ```
 ///
 /// # Safety
@@ -360,11 +234,12 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
     naked_asm!(
         ".cpu cortex-m33",
         "push {{r4-r11, lr}}",
-        "sub sp, sp, #12",
+        "sub sp, sp, #16",
         // The first round of sixteen tap pairs may start in its middle, so that all others are whole.
         "ldr r1, [r0, #{pairs}]",
         "ldr r2, [r0, #{patch}]",
         "ldr r6, [r0, #{int16}]",
+        "ldr r5, [r0, #{parts}]",
         "add r2, r2, r1, lsl #4",
         "rsb r1, r1, #0",
         "and r1, r1, #15",
@@ -376,85 +251,97 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "1:",
         "mla r1, r1, r4, r3",
         "orr r1, r1, #1", // Thumb
-        "strd r0, r2, [sp]",
-        "str r1, [sp, #8]",
-        "ldr r1, [r0, #{left}]",
+        "strd r0, r5, [sp]",
+        "strd r2, r1, [sp, #8]",
+        "ldr r4, [r0, #{left}]",
+        "ldr r5, [r0, #{bias}]",
         "b.w 18f",
-        // The next two channels.
-        "2:",
-        "ldr r1, [r0, #{bias}]",
-        "ldrd r6, r10, [r1], #8",
-        "str r1, [r0, #{bias}]",
-        "mov r7, r6",
-        "mov r8, r6",
-        "mov r9, r6",
-        "mov r11, r10",
-        "mov r12, r10",
-        "mov lr, r10",
-        "17:",
-        "ldrd r0, r1, [r0, #{patch}]",
-        "ldr.w pc, [sp, #8]",
         // Weights as int8.
         ".p2align 2",
         "3:",
-        sixteen_pairs!("ldr.w r3, [r1], #4" "sxtb16 r2, r3" "sxtb16 r3, r3, ror #8"),
+        ".rept 16",
+        one_pair!("ldr.w r3, [r1], #4" "sxtb16 r2, r3" "sxtb16 r3, r3, ror #8" "ldm r0!, {{r4, r5}}"),
+        ".endr",
         assert_length!("3b", "16 * {int8_pair}"),
-        "ldr r2, [sp, #4]",
+        "ldr r2, [sp, #8]",
         "cmp r0, r2",
         "bne.w 3b",
         "b.w 6f",
         // As int16.
         ".p2align 2",
         "5:",
-        sixteen_pairs!("ldm r1!, {{r2, r3}}"),
+        ".rept 8",
+        // On a Cortex-M4, four single loads take five cycles, and two loads of two words take six.
+        // Half of the pairs have them, because they are two more instructions.
+        one_pair!("ldr r3, [r1, #4]" "ldr.w r2, [r1], #8" "ldr r5, [r0, #4]" "ldr.w r4, [r0], #8"),
+        one_pair!("ldm r1!, {{r2, r3}}" "ldm r0!, {{r4, r5}}"),
+        ".endr",
         assert_length!("5b", "16 * {int16_pair}"),
-        "ldr r2, [sp, #4]",
+        "ldr r2, [sp, #8]",
         "cmp r0, r2",
         "bne.w 5b",
         "6:",
-        "ldr r0, [sp]",
-        "ldr r3, [r0, #{parts}]",
+        "ldrd r0, r3, [sp]",
         "str r1, [r0, #{weights}]",
         "lsls r3, r3, #29",
         "bne.w 4f",
         "16:",
-        "ldrd r1, r3, [r0, #{mantissas}]",
+        // A load after another takes one cycle, as does a store with an immediate offset. Loads and
+        // stores of two registers take three.
+        "ldr r1, [r0, #{mantissas}]",
+        "ldr r3, [r0, #{shifts}]",
         requantize_channel!("r6" "r7" "r8" "r9"),
         "ldr r0, [sp]",
         requantize_channel!("r10" "r11" "r12" "lr"),
         "ldr r0, [sp]",
-        "strd r1, r3, [r0, #{mantissas}]",
         // Both channels of a column are written at once.
         ".irp acc, r6, r7, r8, r9, r10, r11, r12, lr",
         "ssat \\acc, #8, \\acc",
         ".endr",
+        "str r1, [r0, #{mantissas}]",
+        "str r3, [r0, #{shifts}]",
         "bfi r6, r10, #8, #8",
         "bfi r7, r11, #8, #8",
         "bfi r8, r12, #8, #8",
         "bfi r9, lr, #8, #8",
         "ldrd r1, r2, [r0, #{output}]",
         "add r3, r1, r2, lsl #1",
+        // A store with a register offset after a load takes one cycle instead of two.
+        "ldr r4, [r0, #{left}]",
         "strh r7, [r1, r2]",
         "strh r6, [r1], #2",
         "strh r8, [r3]",
+        "ldr r5, [r0, #{bias}]",
         "strh r9, [r3, r2]",
         "str r1, [r0, #{output}]",
-        "9:",
-        "ldr r1, [r0, #{left}]",
-        "sub r1, r1, #2",
-        "str r1, [r0, #{left}]",
+        "20:",
+        "sub r4, r4, #2",
+        "str r4, [r0, #{left}]",
         // The last bit says whether sums start with the bias.
         "18:",
-        "lsrs r2, r1, #1",
-        "bhi.w 2b",
+        "lsrs r4, r4, #1",
+        "bls 9f",
+        // The next two channels.
+        "ldrd r6, r10, [r5], #8",
+        "str r5, [r0, #{bias}]",
+        "mov r7, r6",
+        "mov r8, r6",
+        "mov r9, r6",
+        "mov r11, r10",
+        "mov r12, r10",
+        "mov lr, r10",
+        "ldrd r0, r1, [r0, #{patch}]",
+        "ldr.w pc, [sp, #12]",
+        "9:",
         "bne 1f",
-        "add sp, sp, #12",
+        "add sp, sp, #16",
         "pop {{r4-r11, pc}}",
         // Sums that were kept.
         "1:",
         "ldr r1, [r0, #{acc}]",
         "ldm r1, {{r6-r12, lr}}",
-        "b.w 17b",
+        "ldrd r0, r1, [r0, #{patch}]",
+        "ldr.w pc, [sp, #12]",
         // A chunk, or a join.
         "4:",
         "ldr r2, [r0, #{skip}]",
@@ -467,7 +354,9 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "str r1, [r0, #{acc}]",
         "bpl 7f",
         "stm r2, {{r6-r12, lr}}",
-        "b 9b",
+        "ldr r4, [r0, #{left}]",
+        "ldr r5, [r0, #{bias}]",
+        "b 20b",
         "7:",
         "bcc 16b",
         join_channel!("0" "r6" "r7" "r8" "r9" "13" "14"),
@@ -476,11 +365,13 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "add r1, r1, #2",
         "add r2, r2, #2",
         "strd r1, r2, [r0, #{shortcut}]",
-        "b.w 9b",
+        "ldr r4, [r0, #{left}]",
+        "ldr r5, [r0, #{bias}]",
+        "b.w 20b",
         stream16_channel!("0" "r6" "r7" "r8" "r9" "13" "14"),
         stream16_channel!("1" "r10" "r11" "r12" "lr" "15" "19"),
         int8_pair = const 11 * 4 + 2 * 2,
-        int16_pair = const 8 * 4 + 3 * 2,
+        int16_pair = const (2 * 8 * 4 + (2 + 4) * 2 + 2 + 3 * 2) / 2,
         pairs = const offset_of!(Args, pairs),
         int16 = const offset_of!(Args, int16),
         parts = const offset_of!(Args, parts),
@@ -490,6 +381,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         skip = const offset_of!(Args, skip),
         weights = const offset_of!(Args, weights),
         mantissas = const offset_of!(Args, mantissas),
+        shifts = const offset_of!(Args, shifts),
         output = const offset_of!(Args, output),
         shortcut = const offset_of!(Args, shortcut),
         left = const offset_of!(Args, left),

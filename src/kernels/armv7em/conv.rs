@@ -100,15 +100,32 @@ fn fill(
                     }
                     _ => (begin, end) = (columns, columns),
                 }
-                for column in (0..begin).chain(end..columns) {
-                    // On padding, or at the end of the row.
-                    let edge = proved!(edge.get_mut(..numbers(&part))).unwrap_or_default();
-                    fill_edge(conv, row, first + column, part.start, edge);
-                    widen(edge, column, 1, 0, edge.len() / 4, patch);
+                if begin > 0 || end < columns {
+                    let outside = [0..begin, end..columns];
+                    fill_edges(conv, row, first, outside, &part, patch, edge);
                 }
             }
         }
         row_start += kernel.packed;
+    }
+}
+
+/// Writes the values of part of a kernel row into a patch, at the columns where it lies on padding or
+/// at the end of the row. It is not inlined, because most patches have none.
+#[inline(never)]
+fn fill_edges(
+    conv: &Conv<'_>,
+    row: &[i8],
+    first: usize,
+    columns: [Range<usize>; 2],
+    part: &Range<usize>,
+    patch: &mut [Columns],
+    edge: &mut [i8],
+) {
+    for column in columns.into_iter().flatten() {
+        let edge = proved!(edge.get_mut(..numbers(part))).unwrap_or_default();
+        fill_edge(conv, row, first + column, part.start, edge);
+        widen(edge, column, 1, 0, edge.len() / 4, patch);
     }
 }
 
@@ -179,8 +196,11 @@ unsafe extern "C" fn widen_columns(
         "sxtb16 r8, r8",
         "sxtb16 r9, r10",
         "sxtb16 r10, r10, ror #8",
-        "strd r8, r9, [r6, #\\at]",
-        "strd lr, r10, [r6, #\\at + 16]",
+        // Two single stores take a cycle less than one of two words.
+        "str r8, [r6, #\\at]",
+        "str r9, [r6, #\\at + 4]",
+        "str lr, [r6, #\\at + 16]",
+        "str r10, [r6, #\\at + 20]",
         ".endr",
         "add r6, r6, #128",
         "subs r7, r7, #1",
@@ -208,12 +228,25 @@ unsafe extern "C" fn widen_columns(
         "adds r4, r4, #2",
         "beq 6f",
         // The last of an odd number.
-        "5:",
+        "lsrs r2, r2, #1",
+        "bcc 5f",
         "ldr r8, [r0], #4",
         "sxtb16 r12, r8",
         "sxtb16 r8, r8, ror #8",
         "str r8, [r1, #16]",
         "str r12, [r1], #32",
+        "beq 6f",
+        "5:",
+        "ldr r8, [r0], #4",
+        "ldr r10, [r0], #4",
+        "sxtb16 r12, r8",
+        "sxtb16 r8, r8, ror #8",
+        "sxtb16 r9, r10",
+        "sxtb16 r10, r10, ror #8",
+        "str r8, [r1, #16]",
+        "str r10, [r1, #48]",
+        "str r9, [r1, #32]",
+        "str r12, [r1], #64",
         "subs r2, r2, #1",
         "bne 5b",
         "6:",
@@ -244,6 +277,7 @@ fn multiply(
     let weights = proved!(conv.weights.get(start..)).unwrap_or(&[]);
     let bias = proved!(conv.bias.get(group.start..)).unwrap_or(&[]);
     let there = pairs > 0
+        && pairs.is_multiple_of(2)
         && left > 0
         && patch.len() >= pairs
         && acc.len() >= left
@@ -287,7 +321,8 @@ fn multiply(
         args.parts = first_chunk | if finisher.table.is_null() { 0 } else { JOIN };
     }
     if args.left > 1 {
-        // SAFETY: as was just checked, `patch` has the tap pairs that `args` counts, `weights` has
+        // SAFETY: as was just checked, `patch` has the tap pairs that `args` counts, which is an even
+        // number, `weights` has
         // four bytes for each of them and each pair of channels, `skip` bytes apart from one pair
         // of channels to the next, `bias` has a word for each channel of the group, and `acc` the
         // sums of each pair of channels. `left` counts whole pairs, and is not zero. With a

@@ -120,6 +120,27 @@ impl Multiplier {
     }
 }
 
+/// Whether all shifts are in a range of up to 128 numbers, four at a time, because this is checked
+/// for each row.
+#[cfg(any(test, feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+#[inline(never)]
+pub(crate) fn are_within(shifts: &[i8], range: core::ops::RangeInclusive<i8>) -> bool {
+    const ONES: u32 = 0x0101_0101;
+    const SIGNS: u32 = 0x8080_8080;
+    let least = range.start().wrapping_neg().cast_unsigned();
+    let width = range.end().wrapping_sub(*range.start()).cast_unsigned();
+    let up = ONES * u32::from(127 - width.min(127));
+    // Adds to the low seven bits of each byte, so that no carry leaves it.
+    let add =
+        |bytes: u32, other: u32| ((bytes & !SIGNS) + (other & !SIGNS)) ^ ((bytes ^ other) & SIGNS);
+    let is_within = |four: [i8; 4]| {
+        let above = add(u32::from_le_bytes(four.map(i8::cast_unsigned)), ONES * u32::from(least));
+        (above | ((above & !SIGNS) + up)) & SIGNS == 0
+    };
+    let (fours, rest) = shifts.as_chunks::<4>();
+    fours.iter().all(|four| is_within(*four)) && rest.iter().all(|shift| is_within([*shift; 4]))
+}
+
 /// `value · multiplier`, rounded twice: the high product with halves up, the right shift with
 /// halves away from zero (TFLite's `MultiplyByQuantizedMultiplier` with double rounding).
 ///
@@ -299,6 +320,21 @@ mod tests {
     fn multiplier(real: f64) -> (i32, i8) {
         let m = Multiplier::from_real(real).unwrap();
         (m.mantissa.to_bits(), m.shift)
+    }
+
+    #[test]
+    fn shifts_are_within_ranges() {
+        for range in [-128..=-1, -31..=-1, -22..=-1, -22..=30, -20..=30, 0..=0, 3..=127, -64..=63] {
+            // Neighbours in the range, in front and behind, and a rest after four.
+            for (place, shift) in (0..7).flat_map(|place| (-128..=127).map(move |s| (place, s))) {
+                let mut shifts = [*range.start(); 7];
+                shifts[2..5].fill(*range.end());
+                shifts[place] = shift;
+                let all = range.contains(&shift);
+                assert_eq!(are_within(&shifts, range.clone()), all, "{shift} {range:?}");
+            }
+            assert!(are_within(&[], range));
+        }
     }
 
     /// A sequence of integers whose upper bits are sufficiently random.

@@ -13,6 +13,8 @@
 //! The products with padding depend on the channel and on the part of the kernel that lies on
 //! padding. They are summed once for a run of columns, not for each column.
 
+use zerocopy::FromZeros;
+
 use super::shared::narrow;
 use super::shared::winograd::{self, Span, Sums, Tiles};
 use super::{Backend, Isa};
@@ -177,6 +179,24 @@ pub(super) fn larger(values: &mut [i8], others: &[i8]) {
 impl Tiles for Portable {
     type Ready = ();
     type SpanSums = [Sums; 1];
+
+    fn span_sums() -> Self::SpanSums {
+        // Zeroed at once: a literal would clear each position by itself.
+        FromZeros::new_zeroed()
+    }
+
+    fn multiply<'s>(
+        &self,
+        values: &[winograd::Values],
+        weights: &[winograd::Weights],
+        _: usize,
+        _: usize,
+        place: &'s mut Self::SpanSums,
+    ) -> &'s [Sums] {
+        let [sums] = place;
+        winograd::multiply(values, weights, sums);
+        place
+    }
 
     fn finish(
         &self,

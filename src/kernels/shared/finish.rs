@@ -12,7 +12,7 @@ use crate::ops::Shortcut;
 use crate::ops::add::Add;
 use crate::ops::conv::{Conv, Finish};
 use crate::ops::stream16::{Stream16, distance};
-use crate::quant::{Clamp, Multiplier};
+use crate::quant::{Clamp, Multiplier, are_within};
 
 /// The parameters of a convolution all of whose outputs the assembly can finish.
 pub(in crate::kernels) struct Finisher<'c> {
@@ -56,7 +56,7 @@ impl<'c> Finisher<'c> {
             Finish::Requantize { .. } => -1,
             Finish::Join { .. } | Finish::Stream(_) => Multiplier::MAX_SHIFT,
         };
-        if !ordinary || !conv.shifts.iter().all(|shift| (-22..=largest).contains(shift)) {
+        if !ordinary || !are_within(conv.shifts, -22..=largest) {
             return None;
         }
         let (mantissas, shifts) = (conv.mantissas, conv.shifts);

@@ -15,6 +15,7 @@ use crate::ops::{Shortcut, stream16};
 use crate::proved::proved;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 use crate::quant::Clamp;
+use crate::quant::{Multiplier, are_within};
 
 /// The arguments of assembly that makes outputs of four rows from sums.
 #[repr(C)]
@@ -46,7 +47,8 @@ pub(in crate::kernels) struct Args {
 
 impl Args {
     /// For a layer, without channels and without positions of outputs; `None` if the table of a join
-    /// has a wrong size.
+    /// has a wrong size. It is inlined, because the arguments would be copied otherwise.
+    #[inline(always)]
     fn of(conv: &Conv<'_>) -> Option<Self> {
         let [min, max] = [i32::from(conv.clamp.min), i32::from(conv.clamp.max)];
         let (mut clamp, mut factor) = ([min, max], 0);
@@ -173,11 +175,10 @@ pub(in crate::kernels) struct Ready {
     /// Whether assembly can finish all channels of the layer.
     all: bool,
     /// Whether the arguments have positions: those of the span at column `x` of the tiles whose
-    /// first row is at address `row`, from channel `o` on.
+    /// first row is at address `row`.
     placed: bool,
     x: usize,
     row: usize,
-    o: usize,
 }
 
 impl Ready {
@@ -191,7 +192,13 @@ impl Ready {
         outputs: &TileOutputs<'_>,
     ) -> bool {
         let here = self.x == span.x && self.row == outputs[0].as_ptr().addr();
-        self.all && self.placed && here && self.o <= o && o < span.conv.bias.len()
+        here && self.all && self.placed && o < span.conv.bias.len()
+    }
+
+    /// Whether assembly can finish all channels, as far as is known.
+    #[inline(always)]
+    pub(in crate::kernels) fn finish_all(&self) -> bool {
+        self.all
     }
 
     /// Makes the arguments for the channels of a span from `o` on.
@@ -214,15 +221,15 @@ impl Ready {
         }
         (self.x, self.row) = (span.x, outputs[0].as_ptr().addr());
         self.placed = self.args.as_mut().is_some_and(|args| {
-            args.on_rows(span, outputs).is_some() && args.channels(conv, o).is_some()
+            args.on_rows(span, outputs).is_some() && (self.all || args.channels(conv, o).is_some())
         });
     }
 }
 
 /// See [`Tiles::finish`]; runs `assembly`. At the ends of the output, where some rows or columns of
 /// the tiles lie outside of it, the assembly writes into a block, and the outputs that exist are
-/// copied from there. `ordinary` says whether assembly can finish channels with these shifts; for
-/// those from `o` on it is true.
+/// copied from there. `there` says whether `ready` has the arguments. `ordinary` says whether
+/// assembly can finish channels with these shifts; for those from `o` on it is true.
 ///
 /// All pointers that `assembly` gets are valid: a bias, mantissa and shift for each channel;
 /// outputs and shortcuts for the columns of all tiles, in each of four rows; and 128 words on
@@ -231,6 +238,7 @@ impl Ready {
 pub(in crate::kernels) fn finish_by(
     span: &Span<'_>,
     ready: &mut Ready,
+    there: bool,
     sums: &Sums,
     o: usize,
     outputs: &mut TileOutputs<'_>,
@@ -238,12 +246,11 @@ pub(in crate::kernels) fn finish_by(
     assembly: impl Fn(&mut Args),
 ) {
     let conv = span.conv;
-    if !ready.are_for(span, o, outputs) {
+    if !there {
         ready.make(span, o, outputs, ordinary);
     }
     match &mut ready.args {
         Some(args) if ready.placed => {
-            ready.o = o;
             args.first = o;
             args.set_channels(conv, o);
             assembly(args);
@@ -377,7 +384,8 @@ fn copy(to: &mut [i8], from: &[i8]) {
 /// Whether all factors with these shifts are less than one, unless there is a join.
 #[inline(always)]
 fn are_below_one(conv: &Conv<'_>, shifts: &[i8]) -> bool {
-    !matches!(conv.finish, Finish::Requantize { .. }) || shifts.iter().all(|shift| *shift < 0)
+    !matches!(conv.finish, Finish::Requantize { .. })
+        || are_within(shifts, Multiplier::MIN_SHIFT..=-1)
 }
 
 /// Whether outputs of channels with these shifts have the whole range of int8 and factors that
@@ -389,7 +397,7 @@ pub(in crate::kernels) fn is_ordinary(conv: &Conv<'_>, shifts: &[i8]) -> bool {
         Finish::Requantize { .. } | Finish::Stream(_) => true,
     };
     conv.clamp == Clamp::FULL
-        && shifts.iter().all(|shift| *shift >= -22)
+        && are_within(shifts, -22..=Multiplier::MAX_SHIFT)
         && aligned(conv.bias)
         && aligned(conv.mantissas)
         && table
@@ -398,5 +406,5 @@ pub(in crate::kernels) fn is_ordinary(conv: &Conv<'_>, shifts: &[i8]) -> bool {
 /// Whether eight times what is added before these shifts fits into 32 bits.
 #[cfg(feature = "rv32")]
 pub(in crate::kernels) fn are_shifts_small(_: &Conv<'_>, shifts: &[i8]) -> bool {
-    shifts.iter().all(|shift| *shift >= -20)
+    are_within(shifts, -20..=Multiplier::MAX_SHIFT)
 }

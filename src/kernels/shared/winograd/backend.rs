@@ -47,38 +47,50 @@ macro_rules! winograd_tiles {
                 }
             )?
 
-            fn multiply(
+            const AT_ONCE: usize =
+                $crate::kernels::shared::winograd::winograd_tiles!(@spans $($two)?);
+
+            // The sums are not cleared, because that takes longer than some of the products.
+            type SpanSums = [
+                core::mem::MaybeUninit<$crate::kernels::shared::winograd::Sums>;
+                $crate::kernels::shared::winograd::winograd_tiles!(@spans $($two)?)
+            ];
+
+            fn span_sums() -> Self::SpanSums {
+                [const { core::mem::MaybeUninit::uninit() }; _]
+            }
+
+            fn multiply<'s>(
                 &self,
                 values: &[$crate::kernels::shared::winograd::Values],
                 weights: &[$crate::kernels::shared::winograd::Weights],
                 pairs: usize,
-                sums: &mut [$crate::kernels::shared::winograd::Sums],
-            ) {
+                spans: usize,
+                place: &'s mut Self::SpanSums,
+            ) -> &'s [$crate::kernels::shared::winograd::Sums] {
                 let each = pairs * $crate::ops::conv::TILE_POSITIONS;
                 let there = weights.len() >= each
-                    && values.len() >= sums.len() * each
+                    && values.len() >= spans * each
                     && weights.as_ptr().addr().is_multiple_of(align_of::<u32>());
                 if !$crate::proved::proved!(there && pairs > 0 && pairs.is_multiple_of(2)) {
-                    return;
+                    return &[];
                 }
                 $(
-                    if sums.len() == $crate::ops::conv::SPANS {
-                        let sums = sums.as_mut_ptr();
+                    if spans == $crate::ops::conv::SPANS {
+                        let sums = place.as_mut_ptr().cast();
                         // SAFETY: as below, and the values and the sums of another span follow.
-                        return unsafe { $two(values.as_ptr(), weights.as_ptr(), pairs, sums) };
+                        unsafe { $two(values.as_ptr(), weights.as_ptr(), pairs, sums) }
+                        // SAFETY: the sums of both spans were just written.
+                        return unsafe { place.assume_init_ref() };
                     }
                 )?
-                if let [sums, ..] = sums {
-                    // SAFETY: for each position there are `pairs` values, an even number and not
-                    // zero, and the same number of weights, all aligned to words.
-                    unsafe { $multiply(values.as_ptr(), weights.as_ptr(), pairs, sums) }
-                }
+                let [first, ..] = place;
+                // SAFETY: for each position there are `pairs` values, an even number and not zero,
+                // and the same number of weights, all aligned to words.
+                unsafe { $multiply(values.as_ptr(), weights.as_ptr(), pairs, first.as_mut_ptr()) }
+                // SAFETY: the sums of all positions were just written.
+                core::slice::from_ref(unsafe { first.assume_init_ref() })
             }
-
-            type SpanSums = [
-                $crate::kernels::shared::winograd::Sums;
-                $crate::kernels::shared::winograd::winograd_tiles!(@spans $($two)?)
-            ];
 
             type Ready = $crate::kernels::shared::winograd::Ready;
 
@@ -91,13 +103,14 @@ macro_rules! winograd_tiles {
                 outputs: &mut $crate::kernels::shared::winograd::TileOutputs<'_>,
             ) {
                 use $crate::kernels::shared::winograd::{self as tiles, CHANNELS};
-                if !ready.are_for(span, o, outputs) {
+                let there = ready.are_for(span, o, outputs);
+                if !there && !ready.finish_all() {
                     let shifts = span.conv.shifts.get(o..).unwrap_or(&[]);
                     if !$ordinary(span.conv, shifts.get(..CHANNELS).unwrap_or(shifts)) {
                         return tiles::finish(span, sums, o, outputs);
                     }
                 }
-                tiles::finish_by(span, ready, sums, o, outputs, $ordinary, |args| {
+                tiles::finish_by(span, ready, there, sums, o, outputs, $ordinary, |args| {
                     // SAFETY: `finish_by` specifies for what all pointers are valid. If this core
                     // cannot load unaligned words, `$ordinary` has checked that they are aligned.
                     unsafe { $finish(args, sums) }

@@ -84,7 +84,7 @@ pub(super) fn transform_kernels(kernels: &[[i8; KERNEL]], weights: &mut [Weights
 }
 
 /// See [`Tiles::multiply`].
-pub(super) fn multiply(values: &[Values], weights: &[Weights], sums: &mut Sums) {
+pub(in crate::kernels) fn multiply(values: &[Values], weights: &[Weights], sums: &mut Sums) {
     let pairs = (values.len() / TILE_POSITIONS).max(1);
     let positions = values.chunks_exact(pairs).zip(weights.chunks_exact(pairs));
     for (sums, (values, weights)) in sums.iter_mut().zip(positions) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::common::shared_data;
+use crate::common::{shared_data, tries};
 use brooklet_import::{Options, load};
 
 /// Loads `file` cut off at many lengths, and with many bytes changed.
@@ -47,8 +47,8 @@ fn onnx() {
     let Some(data) = shared_data("corrupt onnx") else {
         return;
     };
-    damage(&data, "mlperf_resnet8_float_opset17_bn.onnx", None, 400);
-    damage(&data, "resnet20_torchscript_opset17_bn.onnx", None, 150);
+    damage(&data, "mlperf_resnet8_float_opset17_bn.onnx", None, tries(150, 400));
+    damage(&data, "resnet20_torchscript_opset17_bn.onnx", None, tries(50, 150));
 }
 
 #[test]
@@ -56,9 +56,9 @@ fn tflite() {
     let Some(data) = shared_data("corrupt tflite") else {
         return;
     };
-    damage(&data, "mlperf_resnet8_int8.tflite", None, 800);
+    damage(&data, "mlperf_resnet8_int8.tflite", None, tries(300, 800));
     damage(&data, "mlperf_resnet8_float.tflite", None, 100);
-    damage(&data, "resnet20_tensorflow_int8.tflite", None, 300);
+    damage(&data, "resnet20_tensorflow_int8.tflite", None, tries(100, 300));
 }
 
 #[test]
@@ -74,5 +74,5 @@ fn checkpoint() {
     let Some(data) = shared_data("corrupt checkpoint") else {
         return;
     };
-    damage(&data, "resnet20-12fca82f.th", Some("resnet20"), 300);
+    damage(&data, "resnet20-12fca82f.th", Some("resnet20"), tries(150, 300));
 }

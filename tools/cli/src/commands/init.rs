@@ -82,9 +82,8 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let registry = Registry::find()?;
     let spec = registry.board(&args.board)?;
     let Some(template) = TEMPLATES.iter().find(|template| template.board == spec.name) else {
-        let known: Vec<&str> = TEMPLATES.iter().map(|template| template.board).collect();
         return Err(failure!(
-            help = format!("boards that have a project: {}", known.join(", ")),
+            help = format!("boards that have a project: {}", boards(|_| true)),
             "there is no project for {}",
             spec.name
         ));
@@ -142,14 +141,19 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     })
 }
 
+/// The boards with such a template, by name.
+fn boards(such: impl Fn(&Template) -> bool) -> String {
+    let names = TEMPLATES.iter().filter(|template| such(template)).map(|template| template.board);
+    names.collect::<Vec<_>>().join(", ")
+}
+
 /// Checks that the board's project can have the camera, and that the network can see its images.
 fn check_camera(camera: Camera, template: &Template, model: &Model<'_>) -> Result<()> {
     let Some(Sensor { size: [lines, pixels], .. }) = camera.sensor() else { return Ok(()) };
     if template.camera.is_none() {
-        let able = TEMPLATES.iter().filter(|template| template.camera.is_some());
-        let able: Vec<&str> = able.map(|template| template.board).collect();
+        let able = boards(|template| template.camera.is_some());
         return Err(failure!(
-            help = format!("boards whose project can have a camera: {}", able.join(", ")),
+            help = format!("boards whose project can have a camera: {able}"),
             "there is no camera for {}",
             template.board
         ));
@@ -167,10 +171,9 @@ fn check_camera(camera: Camera, template: &Template, model: &Model<'_>) -> Resul
 /// Checks that the board's project can read weights by DMA, and that it has the RAM.
 fn check_window(template: &Template, spec: &Spec, file: &ModelFile, bytes: u32) -> Result<()> {
     if template.dma.is_none() {
-        let able = TEMPLATES.iter().filter(|template| template.dma.is_some());
-        let able: Vec<&str> = able.map(|template| template.board).collect();
+        let able = boards(|template| template.dma.is_some());
         return Err(failure!(
-            help = format!("boards whose project can: {}", able.join(", ")),
+            help = format!("boards whose project can: {able}"),
             "the project for {} cannot read weights by DMA",
             template.board
         ));

@@ -321,11 +321,10 @@ fn multiply(
         args.parts = first_chunk | if finisher.table.is_null() { 0 } else { JOIN };
     }
     if args.left > 1 {
-        // SAFETY: as was just checked, `patch` has the tap pairs that `args` counts, which is an even
-        // number, `weights` has
-        // four bytes for each of them and each pair of channels, `skip` bytes apart from one pair
-        // of channels to the next, `bias` has a word for each channel of the group, and `acc` the
-        // sums of each pair of channels. `left` counts whole pairs, and is not zero. With a
+        // SAFETY: as was just checked, `patch` has the tap pairs that `args` counts, an even number,
+        // `weights` has four bytes for each of them and each pair of channels, `skip` bytes apart
+        // from one pair of channels to the next, `bias` has a word for each channel of the group,
+        // and `acc` the sums of each pair of channels. `left` counts whole pairs, and is not zero. With a
         // `finisher`, `Finisher::of` has checked that mantissas and the table are aligned, and that
         // the table has 128 words on either side of its middle, or is `STREAM16`.
         // `Finisher::places` has found mantissas, shifts, outputs and shortcut for the group, at

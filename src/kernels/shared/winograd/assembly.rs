@@ -220,8 +220,9 @@ impl Ready {
                 && ordinary(conv, conv.shifts);
         }
         (self.x, self.row) = (span.x, outputs[0].as_ptr().addr());
+        let all = self.all && o < conv.bias.len();
         self.placed = self.args.as_mut().is_some_and(|args| {
-            args.on_rows(span, outputs).is_some() && (self.all || args.channels(conv, o).is_some())
+            args.on_rows(span, outputs).is_some() && (all || args.channels(conv, o).is_some())
         });
     }
 }

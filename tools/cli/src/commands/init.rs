@@ -147,17 +147,22 @@ fn boards(such: impl Fn(&Template) -> bool) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
+/// Checks that the board's project can do something.
+fn check_able(template: &Template, what: &str, able: impl Fn(&Template) -> bool) -> Result<()> {
+    if able(template) {
+        return Ok(());
+    }
+    Err(failure!(
+        help = format!("boards whose project can: {}", boards(able)),
+        "the project for {} cannot {what}",
+        template.board
+    ))
+}
+
 /// Checks that the board's project can have the camera, and that the network can see its images.
 fn check_camera(camera: Camera, template: &Template, model: &Model<'_>) -> Result<()> {
     let Some(Sensor { size: [lines, pixels], .. }) = camera.sensor() else { return Ok(()) };
-    if template.camera.is_none() {
-        let able = boards(|template| template.camera.is_some());
-        return Err(failure!(
-            help = format!("boards whose project can have a camera: {able}"),
-            "there is no camera for {}",
-            template.board
-        ));
-    }
+    check_able(template, "have a camera", |template| template.camera.is_some())?;
     let input = model.input();
     if input.rows > lines || input.columns > pixels || ![1, 3].contains(&input.channels) {
         return Err(failure!(
@@ -170,14 +175,7 @@ fn check_camera(camera: Camera, template: &Template, model: &Model<'_>) -> Resul
 
 /// Checks that the board's project can read weights by DMA, and that it has the RAM.
 fn check_window(template: &Template, spec: &Spec, file: &ModelFile, bytes: u32) -> Result<()> {
-    if template.dma.is_none() {
-        let able = boards(|template| template.dma.is_some());
-        return Err(failure!(
-            help = format!("boards whose project can: {able}"),
-            "the project for {} cannot read weights by DMA",
-            template.board
-        ));
-    }
+    check_able(template, "read weights by DMA", |template| template.dma.is_some())?;
     let Window { bytes, resident_bytes, .. } = Window::new(file, bytes)?;
     let ahead = bytes / 2;
     let needed = file.model().arena_bytes() + resident_bytes + bytes + ahead;

@@ -256,7 +256,7 @@ fn a_project_with_a_camera_builds() {
     }
     let refused = |line: &str| brooklet(folder.path(), line).unwrap_err();
     let error = refused(&format!("init a --board nucleo-f446re --camera ov7670 {options}"));
-    assert!(error.contains("there is no camera for nucleo-f446re"), "{error}");
+    assert!(error.contains("the project for nucleo-f446re cannot have a camera"), "{error}");
 }
 
 /// The line that a project prints for the image that templates have instead of a camera's.

@@ -51,8 +51,6 @@ pub enum Fault {
     /// A weight is -128, in a packing that stores weights as bytes. The format has weights in
     /// [-127, 127].
     Weight,
-    /// A reserved bit or byte is set.
-    Reserved,
     /// A dimension is zero, or the output does not follow from the input, kernel, stride and pads.
     Shape,
     /// A kernel has more than [`MAX_KERNEL`](crate::ops::MAX_KERNEL) rows or columns.
@@ -257,11 +255,12 @@ impl fmt::Display for Fault {
                 write!(f, "the weights of output channel {channel} are not packed int8")
             }
             Self::Weight => f.write_str("a weight is -128, less than the format allows"),
-            Self::Reserved => f.write_str("a reserved bit is set"),
             Self::Shape => f.write_str("the shapes of input and output do not fit"),
             Self::Kernel => f.write_str("the kernel is larger than 16x16"),
             Self::Operands => f.write_str("it reads a tensor that is not there"),
-            Self::Readers => f.write_str("its recorded last reader is wrong"),
+            Self::Readers => f.write_str(
+                "its recorded last reader is wrong, or does not take it as its shortcut",
+            ),
             Self::Shortcut => f.write_str("the shortcut does not fit the output"),
             Self::Accumulator { channel } => {
                 write!(f, "the sum of output channel {channel} can overflow 32 bits")

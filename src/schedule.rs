@@ -4,7 +4,8 @@
 //! packed for several rows at once, a step makes [that number of
 //! rows](crate::format::Packing::rows_a_step), and the last step the remaining ones. An average
 //! pool reads one row of its input in each step, and makes its output in the last step. A step can
-//! run when all rows that it reads are made:
+//! run when all rows that it reads are made. If the layer is [`ON_DEMAND`](flags::ON_DEMAND), a
+//! step can run only if the last reader's next step also lacks rows of the layer:
 //!
 //! ```text
 //! loop {
@@ -16,6 +17,11 @@
 //!
 //! A row is therefore used as soon as possible, and its memory becomes free early.
 //!
+//! The projection of a shortcut is a reason for [`ON_DEMAND`](flags::ON_DEMAND). It could run as
+//! soon as the block's input has a row, which is long before the block's last convolution adds its
+//! row. If it waits until the row before was added, it keeps one row less, and needs no row of the
+//! input that the block's first convolution does not need, too.
+//!
 //! The order follows from the model file alone, not from when rows are pushed.
 //! [`Model::parse`](crate::Model::parse) walks the same schedule that a [`Session`](crate::Session)
 //! runs. It proves for each step that it overwrites nothing that is still needed, and proves that
@@ -23,7 +29,9 @@
 
 use core::ops::Range;
 
-use crate::format::MAX_SEGMENT_LAYERS;
+#[cfg(doc)]
+use crate::format::flags;
+use crate::format::{LayerRecord, MAX_SEGMENT_LAYERS};
 use crate::graph::Graph;
 use crate::steps;
 
@@ -200,6 +208,22 @@ impl Schedule {
             && record
                 .shortcut()
                 .is_none_or(|of| self.made(graph, of) >= steps::shortcut_rows(record, step).end)
+            && (!record.is_on_demand() || self.is_awaited(graph, record, step))
+    }
+
+    /// Whether the last reader of a layer cannot run before the layer has done step `step`.
+    ///
+    /// Only the steps of a reader in this segment wait for a layer's.
+    #[inline(never)]
+    fn is_awaited(&self, graph: &Graph<'_>, record: &LayerRecord, step: u16) -> bool {
+        let reader = usize::from(record.last_reader.get());
+        if reader >= usize::from(self.end) {
+            return true;
+        }
+        let (of, next) = (graph.layer(reader), self.done(reader));
+        // Rows that no step reads are made at the end.
+        next >= of.steps.get()
+            || steps::rows_made(record, step) < steps::shortcut_rows(of, next).end
     }
 
     /// The first row of `layer`'s output that layers other than `besides` still need, in this

@@ -163,7 +163,8 @@ impl<'m> Model<'m> {
         Ok(())
     }
 
-    /// Checks each `last_reader`: that layer reads the tensor, and no later layer does.
+    /// Checks each `last_reader`: that layer reads the tensor, and no later layer does. A layer on
+    /// demand must be its last reader's shortcut.
     fn check_readers(&self) -> Result<(), Error> {
         for (index, record) in self.graph().layers.iter().enumerate().skip(1) {
             for operand in [Some(record.input.get() as usize), record.shortcut()] {
@@ -179,7 +180,10 @@ impl<'m> Model<'m> {
             let kept = beside || index == self.logits() || index == self.output();
             let reader = self.layer(last as usize);
             let reads = reader.input.get() as usize == index || reader.shortcut() == Some(index);
-            let valid = if kept {
+            let waits = record.is_on_demand();
+            let valid = if waits && (kept || index == 0 || reader.shortcut() != Some(index)) {
+                false
+            } else if kept {
                 last == NONE
             } else {
                 (last as usize) > index && (last as usize) < self.graph().layers.len() && reads

@@ -14,7 +14,7 @@ use crate::shape::Shape;
 /// [`last_reader`](LayerRecord::last_reader).
 pub const NONE: u16 = u16::MAX;
 
-/// Bits of [`LayerRecord::flags`].
+/// Bits of [`LayerRecord::flags`]; all have a meaning.
 pub mod flags {
     /// A convolution that is fully connected in the network: for reports only.
     pub const FULLY_CONNECTED: u8 = 1;
@@ -37,9 +37,10 @@ pub mod flags {
     pub const STREAM16: u8 = 32;
     /// The output is one of the network's outputs, besides the last layer's: it is kept to the end.
     pub const OUTPUT: u8 = 64;
-    /// All bits that have a meaning.
-    pub const ALL: u8 =
-        FULLY_CONNECTED | PROBABILITIES | INT16 | HAS_INT16 | SIGMOID | STREAM16 | OUTPUT;
+    /// The layer makes a row only when its last reader, whose shortcut it is, waits for it.
+    ///
+    /// Other layers make rows as soon as they can. See [`schedule`](crate::schedule).
+    pub const ON_DEMAND: u8 = 128;
 }
 
 /// What a layer does. The values are the operator numbers in the file.
@@ -298,6 +299,12 @@ impl LayerRecord {
     #[inline]
     pub fn is_stream16(&self) -> bool {
         Feature::Stream16.is_on() && self.flags & flags::STREAM16 != 0
+    }
+
+    /// Whether a row is made only when the last reader waits for it.
+    #[inline(always)]
+    pub fn is_on_demand(&self) -> bool {
+        self.flags & flags::ON_DEMAND != 0
     }
 
     /// Number of bytes of a row of the output. In a checked record it fits into 32 bits.

@@ -82,6 +82,9 @@
 //! reader refuses a file with test images, and reads every other file. A reader without the feature
 //! `self-test` ignores them, which is harmless.
 //!
+//! The flag [`ON_DEMAND`](flags::ON_DEMAND) was added under version 2, too. An older reader refuses a
+//! file with it, and this reader runs files without it in the same order as older ones.
+//!
 //! | version | since | what changed |
 //! |---|---|---|
 //! | 1 | 0.1.0 | the first |

@@ -34,7 +34,7 @@ use zerocopy::little_endian::{I32, U32};
 
 use crate::error::{Fault, Section};
 use crate::feature::Feature;
-use crate::format::{LayerRecord, NONE, Operator, flags};
+use crate::format::{LayerRecord, NONE, Operator};
 use crate::model::Model;
 use crate::proved::proved;
 use crate::shape::Shape;
@@ -295,9 +295,6 @@ pub(crate) fn check(model: &Model<'_>, index: usize, known: &mut Known) -> Resul
     }
     let operator =
         Operator::from_number(layer.operator).ok_or(Fault::UnknownOperator(layer.operator))?;
-    if layer.flags & !flags::ALL != 0 {
-        return Err(Fault::Reserved);
-    }
     let shape = layer.shape();
     if shape.rows == 0 || shape.columns == 0 || shape.channels == 0 {
         return Err(Fault::Shape);

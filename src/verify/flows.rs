@@ -52,6 +52,8 @@ pub(super) mod always {
     /// Of these [`ALL`], a layer has [`KEEPS_INPUT`], [`IS_READ`] and [`IS_RING`] if its steps
     /// neither take nor free anything.
     pub(in super::super) const NOTHING: u8 = KEEPS_INPUT | IS_READ | IS_RING;
+    /// The layer waits for its last reader.
+    pub(in super::super) const ON_DEMAND: u8 = 128;
     /// See [`NOTHING`].
     pub(in super::super) const ALL: u8 = NOTHING | HAS_SHORTCUT | HAS_SCRATCH;
 }
@@ -103,7 +105,8 @@ impl Flows {
         let can_run = flow.is_some_and(|flow| {
             let made = self.get(flow.input.into()).map_or(0, |input| input.made);
             made >= flow.from + u16::from(flow.reads)
-                && (flow.always & always::HAS_SHORTCUT == 0 || schedule.can_run(graph, layer))
+                && (flow.always & (always::HAS_SHORTCUT | always::ON_DEMAND) == 0
+                    || schedule.can_run(graph, layer))
         });
         debug_assert_eq!(can_run, schedule.can_run(graph, layer), "layer {layer}");
         can_run
@@ -139,6 +142,9 @@ impl Flows {
             }
             if is_read(graph, segment.end, layer) {
                 always |= always::IS_READ;
+            }
+            if record.is_on_demand() {
+                always |= always::ON_DEMAND;
             }
             if let Some(shortcut) = record.shortcut() {
                 always |= always::HAS_SHORTCUT;

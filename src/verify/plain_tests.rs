@@ -9,7 +9,7 @@ use zerocopy::little_endian::{F32, I32, U16, U32};
 
 use super::repeats::tests::skipped;
 use crate::error::{Error, Fault};
-use crate::format::{LayerRecord, NONE, Operator, Packing, SegmentRecord, Writer};
+use crate::format::{LayerRecord, NONE, Operator, Packing, SegmentRecord, Writer, flags};
 use crate::model::Model;
 use crate::ops::{self, Derived};
 use crate::schedule::{Next, Schedule};
@@ -35,7 +35,8 @@ struct Kind {
     rows: [u32; 2],
     /// One in how many layers has rows that may overlap those of others.
     overlap: u32,
-    /// Whether layers may add others, make several rows in a step, and have the places of others.
+    /// Whether layers may add others, make several rows in a step, have the places of others, and
+    /// run on demand.
     varied: bool,
 }
 
@@ -54,18 +55,25 @@ fn network(random: &mut Random, kind: &Kind) -> Option<Vec<u8>> {
     // So that no file refers to more bytes than it has.
     writer.append(&[0; 1 << 14], 1).unwrap();
     let (count, mut top) = (3 + random.below(6), 0);
+    // Whether the layer before is a copy that later layers can only add, like a projection.
+    let mut is_aside = false;
     for index in 0..count {
         let mut record = LayerRecord::new();
         record.shortcut = U16::new(NONE);
         (record.scale, record.clamp_min, record.clamp_max) = (F32::new(1.0), -128, 127);
         let last = index == count - 1;
-        let input =
-            layers.len().saturating_sub(if index > 1 && !last && random.one_in(8) { 2 } else { 1 });
+        let two_before = index > 1 && !last && (is_aside || random.one_in(8));
+        let input = layers.len().saturating_sub(if two_before { 2 } else { 1 });
         record.input = U16::new(input as u16);
         let varied = kind.varied && index > 1 && !last;
+        is_aside = varied && !is_aside && random.one_in(4);
         let others = || (0..input).filter(|&of| layers[of].shape() == layers[input].shape());
-        let added = if varied { others().next_back().filter(|_| random.one_in(3)) } else { None };
-        let convolves = varied && added.is_none() && random.one_in(6);
+        let added = if varied && !is_aside {
+            others().next_back().filter(|_| random.one_in(3))
+        } else {
+            None
+        };
+        let convolves = varied && !is_aside && added.is_none() && random.one_in(6);
         let shape = match layers.get(input).map(LayerRecord::shape) {
             None => Shape::new((kind.rows[0] + random.below(kind.rows[1])) as u16, 1, 17),
             Some(_) if last => {
@@ -93,6 +101,11 @@ fn network(random: &mut Random, kind: &Kind) -> Option<Vec<u8>> {
                 record.bias = writer.append([0i32; 17].as_bytes(), 4).unwrap();
                 record.mantissas = writer.append([1i32 << 30; 17].as_bytes(), 4).unwrap();
                 record.shifts = writer.append(&[0; 17], 1).unwrap();
+                from
+            }
+            Some(from) if is_aside => {
+                record.operator = Operator::MaxPool as u8;
+                (record.kernel, record.stride) = ([1; 2], [1; 2]);
                 from
             }
             Some(from) => {
@@ -149,6 +162,10 @@ fn network(random: &mut Random, kind: &Kind) -> Option<Vec<u8>> {
         };
         let reader = (index + 1..layers.len()).rev().find(reads);
         layers[index].last_reader = U16::new(reader.map_or(NONE, |at| at as u16));
+        let is_shortcut = reader.is_some_and(|at| layers[at].shortcut() == Some(index));
+        if index > 0 && is_shortcut && random.one_in(2) {
+            layers[index].flags = flags::ON_DEMAND;
+        }
     }
     let cut = if kind.varied && !random.one_in(4) { 0 } else { random.below(count) as u16 };
     let segment = |first: u16, layers: u16| SegmentRecord {
@@ -164,8 +181,8 @@ fn network(random: &mut Random, kind: &Kind) -> Option<Vec<u8>> {
     Some(buffer)
 }
 
-/// The first layer that overwrites what is still needed.
-fn overwrites(file: &[u8]) -> Option<usize> {
+/// The error if a layer overwrites what is still needed, or the schedule does not end.
+fn verdict(file: &[u8]) -> Result<(), Error> {
     let header = crate::model::header(file).unwrap();
     let model = Model::with_tables(file, header).unwrap();
     let graph = model.graph();
@@ -175,7 +192,8 @@ fn overwrites(file: &[u8]) -> Option<usize> {
         let (layer, step) = match schedule.next(graph) {
             Next::Row { row } => (0, row),
             Next::Run { layer, step } => (layer, step),
-            _ => return None,
+            Next::Done => return Ok(()),
+            Next::Stalled => return Err(Error::Stalls { segment: schedule.segment() as u16 }),
         };
         // What `layer` has in the arena, by number: its rows, and its scratch memory.
         let record = model.layer(layer);
@@ -196,7 +214,7 @@ fn overwrites(file: &[u8]) -> Option<usize> {
             for unit in &mut units[place.start / 16..place.end.div_ceil(16)] {
                 let before = unit.replace((layer, y));
                 if before.is_some_and(|(of, row)| updated != Some(of) || row != y) {
-                    return Some(layer);
+                    return Err(Error::layer(layer, Fault::Overwrites));
                 }
             }
         }
@@ -216,17 +234,13 @@ fn compared(kind: &Kind, networks: u64) -> [u32; 2] {
     let mut verdicts = [0; 2];
     for seed in 0..networks {
         let Some(file) = network(&mut Random(seed), kind) else { continue };
-        let verdict = Model::parse(&file).map(|_| ());
+        let parsed = Model::parse(&file).map(|_| ());
         // A tensor that no layer reads is refused before.
-        if matches!(verdict, Err(Error::Layer { fault: Fault::Readers, .. })) {
+        if matches!(parsed, Err(Error::Layer { fault: Fault::Readers, .. })) {
             continue;
         }
-        let expected = match overwrites(&file) {
-            Some(layer) => Err(Error::layer(layer, Fault::Overwrites)),
-            None => Ok(()),
-        };
-        assert_eq!(verdict, expected, "seed {seed}");
-        verdicts[usize::from(verdict.is_ok())] += 1;
+        assert_eq!(parsed, verdict(&file), "seed {seed}");
+        verdicts[usize::from(parsed.is_ok())] += 1;
     }
     verdicts
 }

@@ -7,7 +7,9 @@
 //!
 //! A row of the image is asked for when no other layer of the first segment can do a step. So when
 //! row `y` is asked for, each layer has done all steps whose operands follow from `y` rows of the
-//! image. How many these are depends on `y` alone, not on the order of steps.
+//! image. How many these are depends on `y` alone, not on the order of steps. This is also true of
+//! layers on demand: what such a step waits for is a number of steps of its reader, so it is one
+//! more operand.
 //!
 //! Let a period have `q` rows of the image, and let each layer do `d` steps in it. For each tensor
 //! that a layer reads, these `d` steps must move on by as many rows as are made of the tensor in a

@@ -57,7 +57,8 @@ fn causes_are_named() {
     let winograd = Fault::Packing(Packing::Winograd);
     let of_five = |r: &mut LayerRecord| (r.packing, r.kernel) = (Packing::Winograd as u8, [5, 5]);
     assert_eq!(parse(changed(1, of_five)), fault(1, winograd));
-    assert_eq!(parse(changed(1, |r| r.flags |= 0x80)), fault(1, Fault::Reserved));
+    let on_demand = |r: &mut LayerRecord| r.flags |= flags::ON_DEMAND;
+    assert_eq!(parse(changed(2, on_demand)), fault(2, Fault::Readers));
     assert_eq!(parse(changed(1, |r| r.flags |= flags::HAS_INT16)), fault(1, Fault::Int16Flags));
     assert_eq!(parse(changed(1, |r| r.flags |= flags::INT16)), fault(1, Fault::Int16Flags));
     let int16 = flags::INT16 | flags::HAS_INT16;

@@ -1,5 +1,6 @@
 //! Compares the plan with a simulation that shares only the rule with it: of the layers that can
 //! run, the deepest runs, and a row's memory is taken from its step until every reader is past it.
+//! A layer on demand can run only if the next step of its last reader lacks rows of it.
 
 use crate::common::{network, tries};
 use brooklet::ARENA_ALIGN;
@@ -73,10 +74,16 @@ fn brute_force(program: &Program, plan: &Plan) -> usize {
         let first = segment.first_layer.get() as usize;
         let layers = first..first + segment.layer_count.get() as usize;
         loop {
+            let lacks = |&(tensor, _, end): &(usize, i64, i64)| (made(&done, tensor) as i64) < end;
+            let awaited = |layer: usize| {
+                let reader = plan.layers[layer].last_reader.get() as usize;
+                let next = reads.get(reader).filter(|_| layers.contains(&reader));
+                let next = next.and_then(|reads| reads.get(done[reader]));
+                next.is_none_or(|step| step.iter().any(|read| read.0 == layer && lacks(read)))
+            };
             let ready = |&layer: &usize| {
-                reads[layer].get(done[layer]).is_some_and(|step| {
-                    step.iter().all(|&(tensor, _, end)| made(&done, tensor) as i64 >= end)
-                })
+                reads[layer].get(done[layer]).is_some_and(|step| !step.iter().any(lacks))
+                    && (!plan.layers[layer].is_on_demand() || awaited(layer))
             };
             let Some(layer) = layers.clone().rev().find(ready) else { break };
             let record = &program.layers[layer].record;

@@ -1,7 +1,7 @@
 //! The invariants of an accepted model, computed again with as many bits as needed. This also
 //! checks models that are too large to be run.
 
-use brooklet::format::{Operator, flags};
+use brooklet::format::{LayerRecord, Operator, flags};
 use brooklet::{ARENA_ALIGN, Model, ops};
 
 use crate::draft::{Draft, row_bytes};
@@ -36,7 +36,11 @@ pub(crate) fn hold(model: &Model<'_>) -> Result<(), String> {
             inside(record.scratch_offset.get(), scratch),
             "its scratch memory is outside of the arena",
         )?;
-        claim(record.flags & !flags::ALL == 0, "it has unknown flags")?;
+        if record.flags & flags::ON_DEMAND != 0 {
+            let reader = usize::from(record.last_reader.get());
+            let reader = model.layers().get(reader).and_then(LayerRecord::shortcut);
+            claim(reader == Some(layer), "it waits for a layer whose shortcut it is not")?;
+        }
         if record.operator() == Operator::Conv {
             let inputs = model.graph().channels_read(record);
             let [rows, columns] = record.kernel.map(usize::from);

@@ -48,6 +48,7 @@ pub mod knapsack;
 pub mod memory_map;
 pub mod model_file;
 pub mod packing;
+mod place;
 pub mod plan;
 pub mod preprocessing;
 pub mod program;

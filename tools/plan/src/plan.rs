@@ -3,33 +3,24 @@
 //!
 //! The size of a segment is not estimated: the core's own schedule is walked, which tells at which
 //! step each row is made, and at which it is used for the last time ([`Timeline`]). Of all ways to
-//! cut, a shortest path finds the one whose largest segment is smallest. Then rows are placed, so
-//! that those that live at the same time are apart. Rows of different tensors that live one after
-//! another share places: where a map shrinks, the output grows into the input that it consumes.
+//! cut, a shortest path finds the one whose largest segment is smallest. Then rows are placed
+//! ([`place`](mod@crate::place)).
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use brooklet::Graph;
-use brooklet::format::{LayerRecord, MAX_SEGMENT_LAYERS, NONE, SegmentRecord};
+use brooklet::format::{LayerRecord, MAX_SEGMENT_LAYERS, NONE, SegmentRecord, flags};
 use brooklet::ops::{self, Derived};
 use zerocopy::little_endian::{U16, U32};
 
+use crate::place::place;
 use crate::program::Program;
-use crate::timeline::{Item, Timeline};
+use crate::timeline::Timeline;
 
 /// Maximum number of tensors that live on from one segment to the next. At a cut with more than
 /// this, a network that is built of blocks should not be cut.
 const MAX_CARRIED: usize = 4;
-/// Number of tries to place the rows again, with those first that ended up highest. Tries stop as
-/// soon as the arena is as small as the peak.
-const TRIES: usize = 40;
-/// Number of rows above which there are only two tries: more than the deepest network of the papers
-/// has.
-const MANY: usize = 1 << 15;
-/// Number of steps in a bucket. Items are sorted into buckets to find those that live at the same
-/// time.
-const BUCKET: u32 = 128;
 
 /// The places of all rows.
 #[derive(Debug, Clone)]
@@ -108,31 +99,84 @@ pub fn plan(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
 
 /// The best cut, with its rows placed.
 fn plan_cut(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
-    let mut layers = records(program);
-    let segments = segments(&layers, &cuts(&layers), goal).map_err(|part| Uncuttable {
-        first: program.layers[part.start].name.clone(),
-        last: program.layers[part.end - 1].name.clone(),
-    })?;
-    let timeline = Timeline::of(&Graph { segments: &segments, layers: &layers });
-    let (offsets, arena_bytes) = place(&timeline.items, peak(&timeline));
+    let mut known = HashMap::new();
+    let mut cut = |layers| Cut::of(program, layers, goal, &mut known);
+    let (eager, on_demand) = orders(program);
+    let mut best = cut(eager)?;
+    if let Some(on_demand) = on_demand {
+        let other = cut(on_demand)?;
+        if (other.cost, other.peak_bytes) < (best.cost, best.peak_bytes) {
+            best = other;
+        }
+    }
+    let Cut { segments, mut layers, timeline, peak_bytes, .. } = best;
+    let (offsets, arena_bytes) = place(&timeline, peak_bytes);
     let places = |items: &Vec<usize>| items.iter().map(|&item| U32::new(offsets[item])).collect();
     let places = timeline.rows.iter().map(places).collect();
     for (layer, item) in layers.iter_mut().zip(&timeline.scratch) {
         layer.scratch_offset = U32::new(item.map_or(0, |item| offsets[item]));
     }
-    Ok(Plan { segments, layers, places, arena_bytes, peak_bytes: peak(&timeline) })
+    Ok(Plan { segments, layers, places, arena_bytes, peak_bytes })
 }
 
-/// The records, with last readers and steps filled in.
-fn records(program: &Program) -> Vec<LayerRecord> {
+/// The best cut of a network whose steps run in a given order.
+struct Cut {
+    /// See [`segments`].
+    cost: usize,
+    segments: Vec<SegmentRecord>,
+    layers: Vec<LayerRecord>,
+    timeline: Timeline,
+    peak_bytes: usize,
+}
+
+impl Cut {
+    fn of(
+        program: &Program,
+        layers: Vec<LayerRecord>,
+        goal: Goal,
+        known: &mut Known,
+    ) -> Result<Self, Uncuttable> {
+        let cut = segments(&layers, &cuts(&layers), goal, known);
+        let (cost, segments) = cut.map_err(|part| Uncuttable {
+            first: program.layers[part.start].name.clone(),
+            last: program.layers[part.end - 1].name.clone(),
+        })?;
+        let timeline = Timeline::of(&Graph { segments: &segments, layers: &layers });
+        let peak_bytes = peak(&timeline);
+        Ok(Self { cost, segments, layers, timeline, peak_bytes })
+    }
+}
+
+/// The records for both orders of steps that are tried, with last readers and steps filled in: all
+/// layers run as soon as they can, or layers that are only a shortcut run
+/// [on demand](flags::ON_DEMAND), if there are any.
+///
+/// A layer that waits keeps fewer of its own rows, but may keep more rows of its input.
+fn orders(program: &Program) -> (Vec<LayerRecord>, Option<Vec<LayerRecord>>) {
     let complete = |(layer, last): (&crate::program::Layer, u16)| {
         let mut record = layer.record;
+        record.flags &= !flags::ON_DEMAND;
         record.last_reader = U16::new(last);
         let input = &program.layers[usize::from(record.input.get())].record;
         Derived::of(&record, input.shape()).set(&mut record);
         record
     };
-    program.layers.iter().zip(program.last_readers()).map(complete).collect()
+    let eager: Vec<_> = program.layers.iter().zip(program.last_readers()).map(complete).collect();
+    let mut readers = vec![0; eager.len()];
+    for record in &eager[1..] {
+        let operands = [Some(usize::from(record.input.get())), record.shortcut()];
+        operands.into_iter().flatten().for_each(|operand| readers[operand] += 1);
+    }
+    let mut on_demand = eager.clone();
+    let mut waits = false;
+    for (index, readers) in readers.into_iter().enumerate().skip(1) {
+        let last = eager.get(usize::from(eager[index].last_reader.get()));
+        if readers == 1 && last.is_some_and(|last| last.shortcut() == Some(index)) {
+            on_demand[index].flags |= flags::ON_DEMAND;
+            waits = true;
+        }
+    }
+    (eager, waits.then_some(on_demand))
 }
 
 /// Tensors that are made before `cut` and used after it.
@@ -146,15 +190,20 @@ fn cuts(layers: &[LayerRecord]) -> Vec<usize> {
     [0].into_iter().chain(inner).chain([layers.len()]).collect()
 }
 
-/// The best cut into segments: for size, the one whose largest segment takes the fewest bytes. The
-/// error is the part of the network that is too long for a segment, if there is one.
+/// The bytes and the number of steps of segments, by their [`signature`].
+type Known = HashMap<Vec<u32>, (usize, usize)>;
+
+/// The best cut into segments, and its cost: for size, the one whose largest segment takes the
+/// fewest bytes. The cost is `usize::MAX` if no cut fits. The error is the part of the network that
+/// is too long for a segment, if there is one.
+///
+/// Deep networks repeat themselves, and equal segments take equal memory: what is `known`.
 fn segments(
     layers: &[LayerRecord],
     cuts: &[usize],
     goal: Goal,
-) -> Result<Vec<SegmentRecord>, Range<usize>> {
-    // Deep networks repeat themselves, and equal segments take equal memory.
-    let mut known: HashMap<Vec<u32>, (usize, usize)> = HashMap::new();
+    known: &mut Known,
+) -> Result<(usize, Vec<SegmentRecord>), Range<usize>> {
     // For each cut: the cost of the segments up to it (the bytes of the largest, or the layers that
     // all steps search), the number of segments, and the previous cut.
     let mut best: Vec<Option<(usize, usize, usize)>> = vec![None; cuts.len()];
@@ -193,7 +242,7 @@ fn segments(
         to = from;
     }
     segments.reverse();
-    Ok(segments)
+    Ok((best[cuts.len() - 1].map_or(usize::MAX, |(cost, ..)| cost), segments))
 }
 
 fn record(segment: &Range<usize>) -> SegmentRecord {
@@ -230,7 +279,9 @@ fn signature(layers: &[LayerRecord], segment: &Range<usize>) -> Vec<u32> {
             signature.extend([
                 number(record.input.get()),
                 if shortcut == NONE { u32::MAX } else { number(shortcut) },
-                u32::from(record.shortcut_stride) << 1 | u32::from(updates),
+                u32::from(record.shortcut_stride) << 2
+                    | u32::from(record.is_on_demand()) << 1
+                    | u32::from(updates),
             ]);
         }
     }
@@ -240,87 +291,4 @@ fn signature(layers: &[LayerRecord], segment: &Range<usize>) -> Vec<u32> {
 /// Bytes in use at the fullest step.
 fn peak(timeline: &Timeline) -> usize {
     timeline.bytes_taken().into_iter().max().unwrap_or(0)
-}
-
-/// Places the items so that those that live at the same time are apart; returns their offsets, and
-/// the size of the arena in bytes.
-///
-/// First fit in different orders: long-lived first, large first, in order of time, and each of
-/// these after scratch memory. If the result is larger than `peak`, again with those first that
-/// were placed highest.
-fn place(items: &[Item], peak: usize) -> (Vec<u32>, usize) {
-    type Key = fn(&Item) -> (u64, u64);
-    let orders: [Key; 5] = [
-        |item| (u64::from(u32::MAX - (item.life.end - item.life.start)), 0),
-        |item| (u64::MAX - item.bytes as u64, u64::from(item.life.start)),
-        |item| (u64::from(item.life.start), u64::MAX - item.bytes as u64),
-        |item| {
-            let area = item.bytes as u64 * u64::from(item.life.end - item.life.start);
-            (u64::MAX - area, 0)
-        },
-        |item| (u64::from(item.moments.is_empty()), u64::from(item.life.start)),
-    ];
-    let tries = if items.len() > MANY { 2 } else { TRIES };
-    let mut best = (Vec::new(), usize::MAX);
-    for key in orders {
-        let mut order: Vec<usize> = (0..items.len()).collect();
-        order.sort_by_key(|&item| key(&items[item]));
-        for _ in 0..tries {
-            let (offsets, bytes) = first_fit(items, &order);
-            let top = |item: &usize| offsets[*item] as usize + items[*item].bytes > peak;
-            let (high, low): (Vec<usize>, Vec<usize>) = order.iter().partition(|item| top(item));
-            if bytes < best.1 {
-                best = (offsets, bytes);
-            }
-            if best.1 <= peak {
-                return best;
-            }
-            order = [high, low].concat();
-        }
-    }
-    best
-}
-
-/// Places each item at the lowest offset that is free during its life.
-fn first_fit(items: &[Item], order: &[usize]) -> (Vec<u32>, usize) {
-    let mut offsets = vec![0; items.len()];
-    let mut end = 0;
-    // Placed items, by the buckets of steps that they live in. Two items that live at the same time
-    // share the bucket in which the later one begins, so none is needed after the last beginning.
-    let last = items.iter().map(first_bucket).max().unwrap_or(0);
-    let last_bucket = |item: &Item| (item.life.end.saturating_sub(1) / BUCKET) as usize;
-    let mut placed: Vec<Vec<usize>> = vec![Vec::new(); last + 1];
-    let mut taken = Vec::new();
-    for &item in order {
-        let bytes = items[item].bytes;
-        let first = first_bucket(&items[item]);
-        let buckets = first..=last_bucket(&items[item]).clamp(first, last);
-        taken.clear();
-        for bucket in buckets.clone() {
-            // A pair of items is compared only in the first bucket that both have.
-            let here = placed[bucket].iter().filter(|&&other| {
-                first_bucket(&items[other]).max(*buckets.start()) == bucket
-                    && items[other].meets(&items[item])
-            });
-            taken.extend(here.map(|&other| offsets[other]..offsets[other] + items[other].bytes));
-        }
-        taken.sort_unstable_by_key(|range: &Range<usize>| range.start);
-        let mut offset = 0;
-        for range in &taken {
-            if offset + bytes <= range.start {
-                break;
-            }
-            offset = offset.max(range.end);
-        }
-        offsets[item] = offset;
-        end = end.max(offset + bytes);
-        for bucket in buckets {
-            placed[bucket].push(item);
-        }
-    }
-    (offsets.into_iter().map(|offset| offset as u32).collect(), end)
-}
-
-fn first_bucket(item: &Item) -> usize {
-    (item.life.start / BUCKET) as usize
 }

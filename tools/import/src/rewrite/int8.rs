@@ -3,11 +3,11 @@
 
 use ndarray::Array4;
 
-use super::layers::{copying, divided};
+use super::layers::{copying, divided, pooled};
 use super::phases::{MOST_WEIGHTS, in_phases};
 use crate::network::{
     Activation, Conv, MAX_EXTENT, MAX_KERNEL, MAX_NODES, NodeId, Output, QuantizedConv,
-    QuantizedNode, QuantizedOp, Window,
+    QuantizedNode, QuantizedOp,
 };
 
 /// Rewrites the nodes to forms that layers have, where possible.
@@ -58,20 +58,15 @@ fn shortcuts(nodes: &[QuantizedNode], outputs: &[Output]) -> Vec<bool> {
     shortcuts
 }
 
-/// Replaces a maximum over a window that is too large for a layer by two: of a part of the window,
-/// and of its results.
+/// Replaces a maximum by two, [as in float networks](super::layers::divided).
 fn in_steps(node: &mut QuantizedNode, made: &mut Vec<QuantizedNode>) {
     let QuantizedOp::MaxPool(window) = &mut node.op else { return };
-    let from = &made[node.inputs[0]];
-    let [height, width, channels] = from.shape;
-    let Some((first, rest)) = divided(window, [height, width], true) else { return };
-    *window = Window { kernel: rest, stride: rest, pads: [0; 4] };
-    let [down, across]: [usize; 2] = std::array::from_fn(|axis| {
-        ([height, width][axis] - first.kernel[axis]) / first.stride[axis] + 1
-    });
+    let from = made[node.inputs[0]].shape;
+    let Some([first, rest]) = divided(window, from, true) else { return };
+    *window = rest;
     made.push(QuantizedNode {
         op: QuantizedOp::MaxPool(first),
-        shape: [down, across, channels],
+        shape: pooled(from, &first),
         activation: Activation::None,
         ..node.clone()
     });

@@ -6,7 +6,7 @@ use ndarray::Array4;
 
 use super::kernels::{divide, spread, ungroup, widen};
 use crate::network::{
-    AveragePool, Conv, MAX_KERNEL, Network, Node, NodeId, Op, Output, Subsample, Window,
+    AveragePool, Conv, MAX_KERNEL, Network, Node, NodeId, Op, Output, Shape, Subsample, Window,
 };
 
 /// Rewrites the nodes of the network to forms that layers have, where possible.
@@ -72,21 +72,17 @@ fn in_pairs(node: &mut Node, made: &mut Vec<Node>) {
     }
 }
 
-/// Replaces a pool whose window is too large for a layer by two: one of a part of the window, and
-/// one of its results. The windows of an average must not overlap.
+/// Replaces a pool by two, if a layer cannot have its window or if [rows are held for
+/// shorter](divided). The windows of an average must not overlap.
 fn in_steps(node: &mut Node, made: &mut Vec<Node>) {
     let averages = matches!(node.op, Op::AveragePool(_));
     let (Op::MaxPool(window) | Op::AveragePool(AveragePool { window, .. })) = &mut node.op else {
         return;
     };
-    let [height, width, channels] = made[node.inputs[0]].shape;
-    let Some((first, rest)) = divided(window, [height, width], !averages) else { return };
-    let [down, across]: [usize; 2] = std::array::from_fn(|axis| {
-        ([height, width][axis] - first.kernel[axis]) / first.stride[axis] + 1
-    });
-    let shape = [down, across, channels];
-    let inputs = node.inputs.clone();
-    *window = Window { kernel: rest, stride: rest, pads: [0; 4] };
+    let from = made[node.inputs[0]].shape;
+    let Some([first, rest]) = divided(window, from, !averages) else { return };
+    let (shape, inputs) = (pooled(from, &first), node.inputs.clone());
+    *window = rest;
     let op = match averages {
         true => Op::AveragePool(AveragePool { window: first, counted: [0; 4] }),
         false => Op::MaxPool(first),
@@ -95,17 +91,50 @@ fn in_steps(node: &mut Node, made: &mut Vec<Node>) {
     node.inputs = vec![made.len() - 1];
 }
 
-/// The window of a first pool, and the kernel of a second one of its results, that together replace
-/// a window over a map of this size, if that is too large for a layer. Windows of maxima may overlap.
-pub(super) fn divided(
-    window: &Window,
-    size: [usize; 2],
-    is_maximum: bool,
-) -> Option<(Window, [usize; 2])> {
-    let large = window.kernel.iter().any(|&kernel| kernel > MAX_KERNEL);
+/// The shape of a pool's output.
+pub(super) fn pooled([height, width, channels]: Shape, window: &Window) -> Shape {
+    let [top, left, bottom, right] = window.pads;
+    let [down, across] = [height + top + bottom, width + left + right];
+    let outputs = |axis: usize, size: usize| (size - window.kernel[axis]) / window.stride[axis] + 1;
+    [outputs(0, down), outputs(1, across), channels]
+}
+
+/// Two windows, the second over the results of the first, that together replace a window over a map
+/// of this shape.
+///
+/// There are two reasons for it. The window may be too large for a layer; windows of maxima may then
+/// overlap. Or a maximum takes fewer columns than its input has, and its windows share rows. Then
+/// the first pool covers columns alone, and the rows that several windows share are those of its
+/// narrower output:
+///
+/// ```text
+/// a row has  112 columns         56                56
+///            ─────────── 3×3 ──▶ ────
+///            ───────────             for 3 rows of 112 columns, only one is in memory
+///            ───────────
+///            ─────────── 1×3 ──▶ ────  3×1 ──▶ ────
+///                                ────
+///                                ────
+/// ```
+pub(super) fn divided(window: &Window, from: Shape, is_maximum: bool) -> Option<[Window; 2]> {
+    let [height, width, _] = from;
+    let size = [height, width];
+    let Window {
+        kernel: [rows, columns],
+        stride: [down, across],
+        pads: [top, left, bottom, right],
+    } = *window;
+    let large = rows.max(columns) > MAX_KERNEL;
+    if is_maximum && !large && rows > down && columns > 1 && across > 1 {
+        return Some([
+            Window { kernel: [1, columns], stride: [1, across], pads: [0, left, 0, right] },
+            Window { kernel: [rows, 1], stride: [down, 1], pads: [top, 0, bottom, 0] },
+        ]);
+    }
     if !large || window.pads != [0; 4] {
         return None;
     }
+    let inner = |rest: [usize; 2]| Window { kernel: rest, stride: rest, pads: [0; 4] };
     // The largest part that divides the window, and that a layer can have.
     let part = |kernel: usize| (1..=MAX_KERNEL).rev().find(|part| kernel.is_multiple_of(*part));
     let part = [part(window.kernel[0])?, part(window.kernel[1])?];
@@ -114,7 +143,7 @@ pub(super) fn divided(
         window.stride[axis] == window.kernel[axis] || size[axis] == window.kernel[axis]
     });
     if aside && rest.iter().all(|&rest| rest <= MAX_KERNEL) {
-        return Some((Window { kernel: part, stride: part, pads: [0; 4] }, rest));
+        return Some([inner(part), inner(rest)]);
     }
     if !is_maximum || size != window.kernel {
         return None;
@@ -131,7 +160,7 @@ pub(super) fn divided(
     };
     let [down, across] = [overlapping(size[0])?, overlapping(size[1])?];
     let [kernel, stride, rest] = [0, 1, 2].map(|part| [down[part], across[part]]);
-    Some((Window { kernel, stride, pads: [0; 4] }, rest))
+    Some([Window { kernel, stride, pads: [0; 4] }, inner(rest)])
 }
 
 /// The convolution that makes a subsampled copy with channels of zeros added.

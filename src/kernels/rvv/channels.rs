@@ -111,7 +111,8 @@ pub(super) fn conv(
             _ => (three, pair_bytes(3)),
         };
         args.entry = bytes * left_out;
-        args.finish = finish.at(x, 0);
+        args.finish.output = finish.output.wrapping_add(x * finish.output_step);
+        args.finish.shortcut = finish.shortcut.wrapping_add(x * finish.shortcut_step);
         args.blocks = blocks.max(1);
         // SAFETY: each kernel row has `reach` values from the first column on for each block. As
         // was just checked, they are in the row, or in the line of scratch memory, which has that
@@ -204,8 +205,8 @@ macro_rules! block {
                 $(concat!("addi ", $pointer, ", ", $pointer, ", 32"),)+
                 "bnez a6, 3b",
                 "bne t3, t4, 2b",
-                // The shift to the left, and the product.
-                "vsetvli zero, zero, e32, m8, ta, ma",
+                // The shift to the left, and the product. Lanes that are masked out keep their values.
+                "vsetvli zero, zero, e32, m8, ta, mu",
                 "lw t0, {shifts}(a0)",
                 "lw t1, {mantissas}(a0)",
                 "slli t2, s2, 2",

@@ -384,7 +384,8 @@ macro_rules! channels {
                 "add a1, a1, t5",
                 "addi t6, t6, -1",
                 "bnez t6, 1b",
-                "vsetvli zero, zero, e32, m8, ta, ma",
+                // Lanes that are masked out keep their values.
+                "vsetvli zero, zero, e32, m8, ta, mu",
                 "lw a1, {shifts}(a0)",
                 "lw a2, {mantissas}(a0)",
                 "slli t0, s1, 2",

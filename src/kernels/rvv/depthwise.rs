@@ -72,7 +72,7 @@ pub(super) unsafe extern "C" fn conv(args: &Args) {
         "bnez t5, 4b",
         "addi t6, t6, -1",
         "bnez t6, 3b",
-        "vsetvli zero, zero, e32, m4, ta, ma",
+        "vsetvli zero, zero, e32, m4, ta, mu",
         requantize!(),
         "add a7, a7, a4",
         "lw t5, {step}(a0)",

@@ -100,8 +100,9 @@ unsafe extern "C" fn add_bytes(
         "lw t4, {zero_point}(a4)",
         "lw t5, {min}(a4)",
         "lw t6, {max}(a4)",
+        // Lanes that are masked out keep their values.
         "1:",
-        "vsetvli t0, a3, e32, m8, ta, ma",
+        "vsetvli t0, a3, e32, m8, ta, mu",
         "vle8.v v14, (a0)",
         "vsext.vf4 v8, v14",
         "vsll.vi v8, v8, 2",
@@ -184,7 +185,8 @@ macro_rules! multipliers {
 }
 
 /// Requantizes the words in v24 by these [`multipliers`], adds the zero point in `t2`, clamps them
-/// to the range from `t3` to `t4`, and writes them to `a7`. v0 is overwritten.
+/// to the range from `t3` to `t4`, and writes them to `a7`. v0 is overwritten. Lanes that are masked out
+/// must keep their values (`mu`).
 macro_rules! requantize {
     () => {
         "vsll.vv v24, v24, v20
@@ -201,7 +203,7 @@ macro_rules! requantize {
          vsetvli zero, zero, e8, m1, ta, ma
          vncvt.x.x.w v24, v24
          vse8.v v24, (a7)
-         vsetvli zero, zero, e32, m4, ta, ma"
+         vsetvli zero, zero, e32, m4, ta, mu"
     };
 }
 
@@ -264,7 +266,7 @@ unsafe extern "C" fn normalize(input: *const i8, output: *mut i8, args: &NormArg
         "mv a3, a4",
         // The next channels.
         "1:",
-        "vsetvli t0, a3, e32, m4, ta, ma",
+        "vsetvli t0, a3, e32, m4, ta, mu",
         "sub t5, a4, a3",
         "slli t6, t5, 2",
         "lw t1, {weights}(a2)",

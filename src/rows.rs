@@ -66,14 +66,32 @@ fn carve<'a>(
     cuts: &mut [&'a mut [u8]],
     gaps: &mut Gaps<'a>,
 ) {
+    // In the order of their addresses, which most of them have already.
+    let starts_at = |index: usize| places.get(index).map_or(0, |place| place.start);
+    let mut order: Vec<usize, { MAX_STEP_ROWS + 1 }> = Vec::new();
+    for index in 0..places.len().min(cuts.len()) {
+        let _ = order.push(index);
+        let mut at = index;
+        while let Some(before) = at.checked_sub(1)
+            && let Some([before, this]) = order.get_mut(before..=at)
+            && starts_at(*before) > starts_at(*this)
+        {
+            core::mem::swap(before, this);
+            at -= 1;
+        }
+    }
     let (mut rest, mut start) = (arena, 0);
-    loop {
-        // In the order of their addresses. An empty place cuts nothing.
-        let next = places.iter().zip(&mut *cuts);
-        let next = next.filter(|(place, _)| place.start >= start && !place.is_empty());
-        let Some((place, bytes)) = next.min_by_key(|(place, _)| place.start) else { break };
+    for &index in &order {
+        let (Some(place), Some(bytes)) = (places.get(index), cuts.get_mut(index)) else { break };
+        // An empty place cuts nothing.
+        if place.is_empty() || place.start < start {
+            continue;
+        }
         let (before, cut_start, cut, after) = cut(rest, start, place.clone());
-        let _ = gaps.push((start, before));
+        // Nothing is found in a part without bytes.
+        if !before.is_empty() {
+            let _ = gaps.push((start, before));
+        }
         (rest, start) = (after, cut_start + cut.len());
         *bytes = cut;
         if rest.is_empty() {

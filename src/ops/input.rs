@@ -8,6 +8,8 @@
 //! A network that takes normalized pixels needs no table: mean and standard deviation are folded
 //! into its first convolution, which then has a padding value for each channel.
 
+use zerocopy::{FromBytes, IntoBytes};
+
 use super::{int8, section};
 use crate::error::{Fault, Section};
 use crate::format::LayerRecord;
@@ -24,6 +26,15 @@ pub(crate) fn table<'m>(model: &Model<'m>, layer: &LayerRecord) -> Option<&'m [i
 /// Writes a row of pixels as int8; both rows have columns × channels values.
 pub(crate) fn convert(pixels: &[u8], channels: usize, table: Option<&[i8]>, output: &mut [i8]) {
     let Some(table) = table else {
+        if let Ok(words) = <[u32]>::mut_from_bytes(output.as_mut_bytes())
+            && let Ok(pixel_words) = <[u32]>::ref_from_bytes(pixels)
+        {
+            // Aligned words: not every core loads others at once.
+            for (out, &pixels) in words.iter_mut().zip(pixel_words) {
+                *out = pixels ^ 0x8080_8080;
+            }
+            return;
+        }
         let (words, rest) = output.as_chunks_mut::<4>();
         let (pixel_words, pixels) = pixels.as_chunks::<4>();
         for (out, &pixels) in words.iter_mut().zip(pixel_words) {

@@ -74,7 +74,8 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
         let mut places: [Range<usize>; 1 + MAX_STEP_ROWS] = Default::default();
         let [scratch, rows @ ..] = &mut places;
         *scratch = model.scratch(layer);
-        rows.iter_mut().zip(first..end).for_each(|(place, y)| *place = model.row(index, y));
+        let own = model.places(layer);
+        rows.iter_mut().zip(first..end).for_each(|(place, y)| *place = own.row(y));
         let made = usize::from(end.saturating_sub(first));
         let places = proved!(places.get(..=made)).unwrap_or(&places);
         let mut read = Carved::default();
@@ -86,7 +87,9 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
         let rows = outputs.iter_mut().zip(cuts).zip(&mut shortcuts);
         for ((y, place), ((output, cut), there)) in (first..).zip(places.iter().skip(1)).zip(rows) {
             *output = ops::int8_mut(core::mem::take(cut));
-            *there = shortcut(model, layer, &read, y, place);
+            if layer.shortcut().is_some() {
+                *there = shortcut(model, layer, &read, y, place);
+            }
         }
         let mut under = RowList::new();
         rows_under(model, layer, step, &read, &mut under);

@@ -135,6 +135,10 @@ pub enum Packing {
     /// [`WinogradInt8`](Self::WinogradInt8) in steps of eight rows. Kernels are transformed once per
     /// step, so half as often. The transformed values of eight rows need more scratch memory.
     WinogradInt8Tall = 29,
+    /// [`Hwio`](Self::Hwio) for kernels of three rows by three columns at stride 1, in steps of eight
+    /// rows. The layer multiplies the columns of kernels by [`TILE_TRANSFORM`](super::TILE_TRANSFORM)
+    /// while it runs, for Winograd's convolution along columns only, F(4, 3).
+    HwioTall = 30,
 }
 
 /// Number of weights in a vector of [`Packing::Vectors`].
@@ -147,7 +151,8 @@ pub const SIDE_BY_SIDE: usize = 4;
 pub const EIGHT: usize = 8;
 /// Number of output rows in a tile of [`Packing::Winograd`] and [`Packing::HwioTiles`].
 pub const TILE_ROWS: usize = 4;
-/// Largest number of output rows of a step: [`Packing::WinogradInt8Tall`] has two rows of tiles.
+/// Largest number of output rows of a step: [`Packing::WinogradInt8Tall`] and [`Packing::HwioTall`]
+/// have two rows of tiles.
 pub const MAX_STEP_ROWS: usize = 2 * TILE_ROWS;
 
 // Each packing's number is its index.
@@ -161,7 +166,7 @@ const _: () = {
 
 impl Packing {
     /// All packings, in the order of their numbers.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Ohwi,
         Self::Pairs,
         Self::WidePairs,
@@ -192,6 +197,7 @@ impl Packing {
         Self::Vectors6,
         Self::Hwio6,
         Self::WinogradInt8Tall,
+        Self::HwioTall,
     ];
 
     /// The possible numbers of bits of a weight.
@@ -266,6 +272,7 @@ impl Packing {
             Self::Vectors6 => "vectors-6",
             Self::Hwio6 => "hwio-6",
             Self::WinogradInt8Tall => "winograd-int8-tall",
+            Self::HwioTall => "hwio-tall",
         }
     }
 
@@ -357,7 +364,7 @@ impl Packing {
     pub const fn rows_a_step(self) -> usize {
         match self {
             Self::Winograd | Self::WinogradInt8 | Self::HwioTiles => TILE_ROWS,
-            Self::WinogradInt8Tall => MAX_STEP_ROWS,
+            Self::WinogradInt8Tall | Self::HwioTall => MAX_STEP_ROWS,
             _ => 1,
         }
     }

@@ -63,6 +63,8 @@ pub(super) static LAYOUTS: [Layout; Packing::ALL.len()] = {
             in_bytes[number]
         } else if Packing::ALL[number].is_winograd_int8() {
             kernels
+        } else if matches!(Packing::ALL[number], Packing::HwioTall) {
+            hwio
         } else {
             in_bytes[FORMS[(number - IN_BYTES) % FORMS.len()] as usize]
         };

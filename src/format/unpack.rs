@@ -117,7 +117,7 @@ impl Packing {
                     }
                 }
             }
-            Self::Hwio if in_fours => {
+            Self::Hwio | Self::HwioTall if in_fours => {
                 for (four, tap) in fours.iter_mut().zip(taps.clone().step_by(4)) {
                     let [first, second] = [tap, tap + 2]
                         .map(|tap| from(at(Self::Hwio, channels.start, tap)).as_chunks().0);

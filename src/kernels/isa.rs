@@ -26,7 +26,7 @@ pub struct Isa {
 }
 
 use Packing::{
-    Eights, Hwio, HwioTiles, Ohwi, Pairs, Vectors, WidePairs, Winograd, WinogradInt8,
+    Eights, Hwio, HwioTall, HwioTiles, Ohwi, Pairs, Vectors, WidePairs, Winograd, WinogradInt8,
     WinogradInt8Tall,
 };
 
@@ -108,7 +108,7 @@ impl Isa {
     pub const RVV: Self = Self {
         name: "rvv",
         cores: "RV32IM with V: vector instructions",
-        packings: &[Hwio, HwioTiles],
+        packings: &[Hwio, HwioTiles, HwioTall],
         columns: PATCH_COLUMNS,
         align: WORDS,
         feature: Some("rvv"),

@@ -12,7 +12,7 @@
 //! | `Armv7em` | Cortex-M4, M7, M33: with DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-int8`, `winograd-int8-tall` |
 //! | `Helium` | Cortex-M55, M85: with vector instructions | `vectors` |
 //! | `Rv32` | RV32IMC, RV32IMAC | `eights`, `winograd`, `winograd-int8`, `winograd-int8-tall` |
-//! | `Rvv` | RV32IM with V: vector instructions | `hwio`, `hwio-tiles` |
+//! | `Rvv` | RV32IM with V: vector instructions | `hwio`, `hwio-tiles`, `hwio-tall` |
 //! | `Avx2`, `Avx512Vnni` | x86-64, the simulator: if the core at hand has the instructions | any packing |
 //!
 //! The table is [`Isa`]. [`Native`] is the backend of the feature with which the crate is built.

@@ -34,7 +34,7 @@ use crate::quant::{Clamp, Multiplier, Requantizer, requantize};
 pub(super) use scratch::scratch_bytes;
 pub use scratch::{
     CHUNK_TAPS, GROUP_CHANNELS, PATCH_COLUMNS, SPANS, Strip, TILE_COLUMNS, TILE_LANES,
-    TILE_POSITIONS, TILE_WORDS, TILES, TILES_ROWS, TILES_SPAN, UNDER_TILES,
+    TILE_POSITIONS, TILE_WORDS, TILES, TILES_ROWS, TILES_SPAN, TallBlock, TallStrip, UNDER_TILES,
 };
 use scratch::{kernel_taps, packed_row, scratch_for};
 

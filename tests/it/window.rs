@@ -146,7 +146,7 @@ proptest! {
         for packing in [Packing::Winograd, Packing::WinogradInt8, Packing::WinogradInt8Tall] {
             is_exact(&program.clone().packed(packing), Portable, seed);
         }
-        for packing in [Packing::Hwio, Packing::HwioTiles] {
+        for packing in [Packing::Hwio, Packing::HwioTiles, Packing::HwioTall] {
             is_exact(&program.clone().packed(packing), Reference, seed);
         }
         for packing in [Packing::Ohwi4, Packing::Eights5, Packing::Hwio3, Packing::Hwio6] {

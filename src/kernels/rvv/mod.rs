@@ -31,16 +31,22 @@
 //! needs two changes of width, and another loop. [`Strip`] chooses.
 //!
 //! Winograd's F(4 × 4, 3 × 3) with [`Packing::HwioTiles`] takes a quarter of the products, and its
-//! weights are int16 already: 10 instructions for two of them at two tiles.
+//! weights are int16 already: 10 instructions for two of them at two tiles. With 16 channels, half
+//! of the lanes are idle, and longer vectors do not help. Winograd's F(4, 3) along columns with
+//! [`Packing::HwioTall`] takes half of the products, and has 64 lanes for 32 columns of eight rows,
+//! whatever the number of channels: 14 instructions for two weights of three channels. Layers with
+//! few columns have a lane for each channel instead.
 //!
 //! Instructions for each multiply-accumulate, counted on ResNet-8 including all the code of its
 //! steps, for 3×3 kernels of 16, 32 and 64 channels at stride 1: 0.127, 0.116 and 0.100; with tiles
-//! 0.101 and 0.048 for 16 and 32.
+//! 0.101 and 0.048 for 16 and 32; along columns 0.068 for 16 and 0.062 for 64. With vectors of 256 bits,
+//! the latter are 0.043 and 0.033.
 //!
 //! Finishing sums takes 17 instructions for a vector, with a join 22. `vsmul` is the doubling high
 //! product with halves rounded up. `vssra` also shifts with halves rounded up. To round them away
 //! from zero, one is subtracted from negative sums before.
 //!
+//! [`Packing::HwioTall`]: crate::format::Packing::HwioTall
 //! [`Packing::HwioTiles`]: crate::format::Packing::HwioTiles
 #![allow(unsafe_code)]
 
@@ -49,6 +55,10 @@ mod columns;
 mod depthwise;
 mod elements;
 mod stream16;
+mod tall;
+mod tall_channels;
+mod tall_outputs;
+mod tall_values;
 mod tile_outputs;
 mod tile_values;
 mod tiles;
@@ -60,12 +70,13 @@ use zerocopy::little_endian::I32;
 
 use super::shared::{self, narrow};
 use super::{Backend, Isa};
+use crate::format::Packing;
 use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{self, Conv, Padding, Strip};
 use crate::ops::depthwise_conv::DepthwiseConv;
 use crate::ops::max_pool::MaxPool;
-use crate::ops::stream16::{Stream16, distance, in_reach};
+use crate::ops::stream16::{distance, in_reach};
 use crate::ops::{MAX_KERNEL, Outputs, Rows, Shortcut, Shortcuts, int8_mut};
 use crate::proved::proved;
 
@@ -92,7 +103,7 @@ impl Backend for Rvv {
         if !proved!(whole && is_sound(conv, rows)) {
             return;
         }
-        let finish = Finish::of(conv, shortcut, output);
+        let finish = Finish::of(conv, Place::of(conv, shortcut, output));
         let strip = Strip::of(window);
         let scratch = int8_mut(scratch);
         match strip.lanes {
@@ -110,7 +121,10 @@ impl Backend for Rvv {
         outputs: &mut Outputs<'_>,
     ) {
         if proved!(is_sound(conv, rows)) {
-            tiles::conv(conv, rows, shortcuts, scratch, outputs);
+            match conv.packing {
+                Packing::HwioTall => tall::conv(conv, rows, shortcuts, scratch, outputs),
+                _ => tiles::conv(conv, rows, shortcuts, scratch, outputs),
+            }
         }
     }
 
@@ -192,92 +206,104 @@ struct Finish {
 /// Stands in place of a join's table if the outputs are a 16-bit stream.
 const STREAM16: *const I32 = core::ptr::without_provenance(1);
 
-impl Finish {
+/// The positions of a row's outputs, and of its shortcut.
+struct Place {
+    output: *mut i8,
+    shortcut: *const i8,
+    /// Distance from one column of the shortcut to the next.
+    shortcut_step: usize,
+    /// For a 16-bit stream: distances from outputs and shortcuts to their lower bytes.
+    lower: usize,
+    shortcut_lower: usize,
+}
+
+impl Place {
     /// For the first channel and column. The output has all columns.
     fn of(conv: &Conv<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]) -> Self {
-        let channels = usize::from(conv.window.output.channels).max(1);
-        let columns = usize::from(conv.window.output.columns);
-        let (table, last) = match conv.finish {
-            conv::Finish::Requantize { zero_point } => (null(), zero_point),
-            conv::Finish::Join { table, bits } => (table.as_ptr().wrapping_add(128), bits as i32),
+        let step = usize::from(conv.window.output.channels).max(1);
+        match conv.finish {
+            conv::Finish::Requantize { .. } => Self::in_place(step, 0, output),
+            conv::Finish::Join { .. } => Self::of_join(conv, shortcut, output),
             conv::Finish::Stream(stream) => {
-                return Self::of_stream16(conv, stream, shortcut, output);
-            }
-        };
-        let beside = match *shortcut {
-            Shortcut::Row { row, channels: theirs, stride, before, zero, .. }
-                if !table.is_null() =>
-            {
-                let reach = columns.saturating_sub(1) * stride * channels + channels;
-                if theirs == channels && before == 0 && row.len() >= reach {
-                    Some((row.as_ptr(), stride * channels))
-                } else {
-                    // The shortcut is copied into the output, and updated there.
-                    for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
-                        pixel.fill(zero);
-                        let there = proved!(row.get(x * stride * theirs..)).unwrap_or(&[]);
-                        let places = pixel.iter_mut().skip(before).take(theirs);
-                        places.zip(there).for_each(|(place, value)| *place = *value);
-                    }
-                    None
+                let lower = output.len() / 2;
+                // With a factor of zero any operand will do.
+                let shortcut = match stream.factor {
+                    0 => Shortcut::InPlace,
+                    _ => in_reach(conv, shortcut, output),
+                };
+                let here = Self::in_place(step, lower, output);
+                match shortcut {
+                    Shortcut::InPlace => here,
+                    Shortcut::Row { row, lower, stride, .. } => Self {
+                        shortcut: row.as_ptr(),
+                        shortcut_step: stride * step,
+                        shortcut_lower: distance(row, lower),
+                        ..here
+                    },
                 }
             }
-            _ => None,
-        };
+        }
+    }
+
+    /// For a shortcut that is where the outputs are, or none.
+    fn in_place(step: usize, lower: usize, output: &mut [i8]) -> Self {
         let output = output.as_mut_ptr();
-        let (shortcut, shortcut_step) = beside.unwrap_or((output.cast_const(), channels));
+        let shortcut = output.cast_const();
+        Self { output, shortcut, shortcut_step: step, lower, shortcut_lower: lower }
+    }
+
+    /// For a join.
+    fn of_join(conv: &Conv<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]) -> Self {
+        let channels = usize::from(conv.window.output.channels).max(1);
+        let columns = usize::from(conv.window.output.columns);
+        if let Shortcut::Row { row, channels: theirs, stride, before, zero, .. } = *shortcut {
+            let reach = columns.saturating_sub(1) * stride * channels + channels;
+            if theirs == channels && before == 0 && row.len() >= reach {
+                return Self {
+                    shortcut: row.as_ptr(),
+                    shortcut_step: stride * channels,
+                    ..Self::in_place(channels, 0, output)
+                };
+            }
+            // The shortcut is copied into the output, and updated there.
+            for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
+                pixel.fill(zero);
+                let there = proved!(row.get(x * stride * theirs..)).unwrap_or(&[]);
+                let places = pixel.iter_mut().skip(before).take(theirs);
+                places.zip(there).for_each(|(place, value)| *place = *value);
+            }
+        }
+        Self::in_place(channels, 0, output)
+    }
+}
+
+impl Finish {
+    /// For the first channel and column of a row.
+    fn of(conv: &Conv<'_>, place: Place) -> Self {
+        let [min, max] = [conv.clamp.min, conv.clamp.max].map(i32::from);
+        let (table, last, factor, [min, max]) = match conv.finish {
+            conv::Finish::Requantize { zero_point } => (null(), zero_point, 0, [min, max]),
+            conv::Finish::Join { table, bits } => {
+                (table.as_ptr().wrapping_add(128), bits as i32, 0, [min, max])
+            }
+            conv::Finish::Stream(stream) => {
+                (STREAM16, stream.offset, stream.factor, [256 * min, 256 * max + 127])
+            }
+        };
+        let Place { output, shortcut, shortcut_step, lower, shortcut_lower } = place;
         Self {
             bias: conv.bias.as_ptr(),
             mantissas: conv.mantissas.as_ptr(),
             shifts: conv.shifts.as_ptr(),
             table,
             last,
-            min: conv.clamp.min.into(),
-            max: conv.clamp.max.into(),
+            min,
+            max,
             output,
-            output_step: channels,
+            output_step: usize::from(conv.window.output.channels).max(1),
             shortcut,
             shortcut_step,
-            factor: 0,
-            lower: 0,
-            shortcut_lower: 0,
-        }
-    }
-
-    /// The same for a 16-bit stream.
-    fn of_stream16(
-        conv: &Conv<'_>,
-        stream: Stream16,
-        shortcut: &Shortcut<'_>,
-        output: &mut [i8],
-    ) -> Self {
-        let channels = usize::from(conv.window.output.channels);
-        let lower = output.len() / 2;
-        // With a factor of zero any operand will do.
-        let shortcut = match stream.factor {
-            0 => Shortcut::InPlace,
-            _ => in_reach(conv, shortcut, output),
-        };
-        let output = output.as_mut_ptr();
-        let (shortcut, shortcut_step, shortcut_lower) = match shortcut {
-            Shortcut::InPlace => (output.cast_const(), channels, lower),
-            Shortcut::Row { row, lower, stride, .. } => {
-                (row.as_ptr(), stride * channels, distance(row, lower))
-            }
-        };
-        Self {
-            bias: conv.bias.as_ptr(),
-            mantissas: conv.mantissas.as_ptr(),
-            shifts: conv.shifts.as_ptr(),
-            table: STREAM16,
-            last: stream.offset,
-            min: 256 * i32::from(conv.clamp.min),
-            max: 256 * i32::from(conv.clamp.max) + 127,
-            output,
-            output_step: channels,
-            shortcut,
-            shortcut_step,
-            factor: stream.factor,
+            factor,
             lower,
             shortcut_lower,
         }
@@ -300,31 +326,40 @@ impl Finish {
 /// row are counted. A row of padding is empty.
 fn fill(conv: &Conv<'_>, row: &[i8], first: usize, line: &mut [i8]) {
     let window = &conv.window;
-    let inputs = usize::from(window.input.channels).max(1);
-    let left = window.pad_left.saturating_sub(first) * inputs;
-    let from = first.saturating_sub(window.pad_left) * inputs;
-    let row = row.get(from..).unwrap_or(&[]);
-    let Some((before, rest)) = line.split_at_mut_checked(left) else {
-        return pad(conv, line);
+    let inputs = usize::from(window.input.channels);
+    let row = row.get(first.saturating_sub(window.pad_left) * inputs..).unwrap_or(&[]);
+    let before = match row.is_empty() {
+        true => line.len(),
+        false => (window.pad_left.saturating_sub(first) * inputs).min(line.len()),
     };
-    let there = row.len().min(rest.len());
-    let Some((inside, after)) = proved!(rest.split_at_mut_checked(there)) else { return };
-    pad(conv, before);
-    if there > 0 && row.len() >= there {
-        // SAFETY: both have `there` bytes. They do not overlap, because one is borrowed mutably.
-        unsafe { copy(row.as_ptr(), inside.as_mut_ptr(), there) }
+    let there = row.len().min(line.len() - before);
+    let after = line.len() - before - there;
+    match conv.padding {
+        // SAFETY: the line has as many bytes, and the row has `there`. They do not overlap, because
+        // one is borrowed mutably.
+        Padding::Same(value) => unsafe {
+            lay(line.as_mut_ptr(), value, before, row.as_ptr(), there, after);
+        },
+        Padding::PerChannel(_) => {
+            let (edge, rest) = proved!(line.split_at_mut_checked(before)).unwrap_or_default();
+            let (inside, rest) = proved!(rest.split_at_mut_checked(there)).unwrap_or_default();
+            pad(conv, edge);
+            if inside.len() == there {
+                // SAFETY: as before.
+                unsafe { lay(inside.as_mut_ptr(), 0, 0, row.as_ptr(), there, 0) }
+            }
+            pad(conv, rest);
+        }
     }
-    pad(conv, after);
 }
 
 /// Fills pixels with padding.
 fn pad(conv: &Conv<'_>, pixels: &mut [i8]) {
     match conv.padding {
-        Padding::Same(value) if !pixels.is_empty() => {
-            // SAFETY: the slice has `pixels.len()` bytes, at least one.
-            unsafe { set(pixels.as_mut_ptr(), value, pixels.len()) }
-        }
-        Padding::Same(_) => {}
+        // SAFETY: the slice has `pixels.len()` bytes.
+        Padding::Same(value) => unsafe {
+            lay(pixels.as_mut_ptr(), value, pixels.len(), null(), 0, 0);
+        },
         Padding::PerChannel(values) => {
             for pixel in pixels.chunks_mut(values.len().max(1)) {
                 pixel.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
@@ -333,51 +368,56 @@ fn pad(conv: &Conv<'_>, pixels: &mut [i8]) {
     }
 }
 
+/// Writes padding, values, and padding.
+///
 /// ```text
-/// a0 to   a1 value   a2 bytes left   t0 bytes of a round   v0 … v7 values
+/// a0 to   a1 padding   a2 bytes of padding before   a3 values   a4 bytes of these   a5 bytes of
+/// padding after   t0 bytes of a round   v0 … v7 values   v8 … v15 padding
 /// ```
 ///
 /// # Safety
 ///
-/// `bytes` bytes can be written at `to`, and `bytes` is not zero.
+/// `there` bytes can be read at `values`, and the sum of the three numbers written at `to`.
 #[unsafe(naked)]
-unsafe extern "C" fn set(to: *mut i8, value: i8, bytes: usize) {
+unsafe extern "C" fn lay(
+    to: *mut i8,
+    padding: i8,
+    before: usize,
+    values: *const i8,
+    there: usize,
+    after: usize,
+) {
     naked_asm!(
         ".option push",
         ".option arch, +m, +v",
-        "vsetvli t0, a2, e8, m8, ta, ma",
-        "vmv.v.x v0, a1",
+        "vsetvli t0, zero, e8, m8, ta, ma",
+        "vmv.v.x v8, a1",
+        "beqz a2, 2f",
         "1:",
         "vsetvli t0, a2, e8, m8, ta, ma",
+        "vse8.v v8, (a0)",
+        "add a0, a0, t0",
+        "sub a2, a2, t0",
+        "bnez a2, 1b",
+        "2:",
+        "beqz a4, 4f",
+        "3:",
+        "vsetvli t0, a4, e8, m8, ta, ma",
+        "vle8.v v0, (a3)",
         "vse8.v v0, (a0)",
         "add a0, a0, t0",
-        "sub a2, a2, t0",
-        "bnez a2, 1b",
-        "ret",
-        ".option pop",
-    )
-}
-
-/// ```text
-/// a0 from   a1 to   a2 bytes left   t0 bytes of a round   v0 … v7 they
-/// ```
-///
-/// # Safety
-///
-/// `bytes` bytes can be read at `from` and written at `to`, and `bytes` is not zero.
-#[unsafe(naked)]
-unsafe extern "C" fn copy(from: *const i8, to: *mut i8, bytes: usize) {
-    naked_asm!(
-        ".option push",
-        ".option arch, +m, +v",
-        "1:",
-        "vsetvli t0, a2, e8, m8, ta, ma",
-        "vle8.v v0, (a0)",
-        "vse8.v v0, (a1)",
+        "add a3, a3, t0",
+        "sub a4, a4, t0",
+        "bnez a4, 3b",
+        "4:",
+        "beqz a5, 6f",
+        "5:",
+        "vsetvli t0, a5, e8, m8, ta, ma",
+        "vse8.v v8, (a0)",
         "add a0, a0, t0",
-        "add a1, a1, t0",
-        "sub a2, a2, t0",
-        "bnez a2, 1b",
+        "sub a5, a5, t0",
+        "bnez a5, 5b",
+        "6:",
         "ret",
         ".option pop",
     )

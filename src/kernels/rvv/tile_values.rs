@@ -112,3 +112,5 @@ pub(super) unsafe extern "C" fn transform(
         tiles = const TILES,
     )
 }
+
+pub(super) use under_tile;

@@ -20,7 +20,7 @@ use zerocopy::little_endian::I32;
 
 use super::tile_outputs::finish;
 use super::tile_values::transform;
-use super::{Finish, fill};
+use super::{Finish, Place, fill};
 use crate::format::TILE_ROWS;
 use crate::kernels::shared::assembly::assert_length;
 use crate::kernels::shared::winograd;
@@ -81,8 +81,11 @@ pub(super) struct Tile {
     /// The first channel, and the number of channels.
     pub(super) channel: usize,
     pub(super) channels: usize,
-    /// Address that the sums of the layer's first channel would have.
+    /// Address that the sums of the layer's first channel would have, and distances from there to two
+    /// shifts, and from one of these to the other.
     pub(super) sums: *mut i8,
+    pub(super) shifts: usize,
+    pub(super) vector: usize,
 }
 
 /// The rows of a step; see [`Backend::conv_rows`](crate::kernels::Backend::conv_rows).
@@ -107,7 +110,7 @@ pub(super) fn conv(
     let pairs = twos / 2;
     let left_out = pairs.next_multiple_of(ROUND) - pairs;
     let mut tile = Tile {
-        finish: Finish::of(conv, &Shortcut::InPlace, &mut []),
+        finish: Finish::of(conv, Place::of(conv, &Shortcut::InPlace, &mut [])),
         outputs: [core::ptr::null_mut(); TILE_ROWS],
         shortcuts: [core::ptr::null(); TILE_ROWS],
         shortcut_steps: [0; TILE_ROWS],
@@ -117,16 +120,18 @@ pub(super) fn conv(
         channel: 0,
         channels: 0,
         sums,
+        shifts: TILE_POSITIONS * POSITION,
+        vector: SUMS,
     };
     let places = tile.outputs.iter_mut().zip(&mut tile.shortcuts).zip(&mut tile.shortcut_steps);
     for (((place, beside), step), (output, shortcut)) in
         places.zip(outputs.iter_mut().zip(shortcuts))
     {
         if output.len() == conv.output_bytes() {
-            let finish = Finish::of(conv, shortcut, output);
-            (*place, *beside, *step) = (finish.output, finish.shortcut, finish.shortcut_step);
-            tile.finish.lower = finish.lower;
-            tile.finish.shortcut_lower = finish.shortcut_lower;
+            let at = Place::of(conv, shortcut, output);
+            (*place, *beside, *step) = (at.output, at.shortcut, at.shortcut_step);
+            tile.finish.lower = at.lower;
+            tile.finish.shortcut_lower = at.shortcut_lower;
             tile.rows += 1;
         }
     }

@@ -21,6 +21,8 @@ pub const fn sum_bound(packing: Packing) -> u32 {
         | Packing::WinogradInt8
         | Packing::WinogradInt8Tall
         | Packing::HwioTiles => 1 << 25,
+        // Kernels compute 8 times a sum.
+        Packing::HwioTall => 1 << 28,
         _ => 1 << 31,
     }
 }

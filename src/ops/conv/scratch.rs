@@ -2,7 +2,8 @@
 //! number of bytes that this takes.
 
 use crate::format::{
-    EIGHT, LayerRecord, Packing, SIDE_BY_SIDE, TILE_ROWS, TILE_TRANSFORM, VECTOR, VECTOR_CHANNELS,
+    EIGHT, LayerRecord, MAX_STEP_ROWS, Packing, SIDE_BY_SIDE, TILE_ROWS, TILE_TRANSFORM, VECTOR,
+    VECTOR_CHANNELS,
 };
 use crate::ops::Window;
 use crate::shape::Shape;
@@ -113,6 +114,138 @@ impl Strip {
     }
 }
 
+/// The part of the rows of a step that kernels for [`Packing::HwioTall`] compute at a time, if columns
+/// have lanes. The two rows of tiles are side by side: each column has a lane for each of them.
+#[derive(Debug, Clone, Copy)]
+pub struct TallStrip {
+    /// Number of output columns.
+    pub columns: usize,
+    /// Number of bytes of the input columns under them in one row, plus one, because the kernels
+    /// load two values at a time.
+    pub line: usize,
+    /// Number of vectors at a position, with two values for each lane: those of adjacent input
+    /// channels, which serve all kernel columns. If the number of input channels is odd, there are
+    /// vectors for all values under a kernel row.
+    pub vectors: usize,
+    /// Number of columns of such a vector.
+    pub vector_columns: usize,
+    /// Number of times that a kernel row reads these vectors, each time one column further on.
+    pub times: usize,
+}
+
+impl TallStrip {
+    /// Largest number of output columns.
+    pub const COLUMNS: usize = 32;
+    /// Number of output channels whose weights are transformed at a time, and whose weights lie side
+    /// by side.
+    pub const CHANNELS: usize = 16;
+    /// Number of output channels whose sums are kept.
+    pub const SUMS: usize = 3;
+    /// Number of positions: values and weights that three rows of a kernel become.
+    pub const POSITIONS: usize = TILE_TRANSFORM.len();
+    /// Number of rows under the tiles.
+    pub const ROWS: usize = MAX_STEP_ROWS + 2;
+
+    /// The strip of a convolution of three rows by three columns at stride 1; `None` if output
+    /// channels fill the lanes better: see [`TallBlock`].
+    pub fn of(window: &Window) -> Option<Self> {
+        let [columns, inputs] = [window.output.columns, window.input.channels].map(usize::from);
+        let channels = usize::from(window.output.channels);
+        let vectors = |lanes: usize| lanes.div_ceil(Self::COLUMNS);
+        if channels * vectors(2 * columns) > 2 * columns * vectors(channels) {
+            return None;
+        }
+        let columns = columns.min(Self::COLUMNS);
+        let under = columns + 2;
+        let (vectors, vector_columns, times) = match inputs % 2 {
+            0 => (inputs / 2, under, 3),
+            _ => ((3 * inputs).div_ceil(2), columns, 1),
+        };
+        Some(Self { columns, line: under * inputs + 1, vectors, vector_columns, times })
+    }
+
+    /// Number of bytes of the transformed values, which are int16.
+    pub fn values(&self) -> usize {
+        Self::POSITIONS * self.vectors * self.vector_columns * 8
+    }
+
+    /// Number of bytes of the transformed weights, which are int16.
+    pub fn weights(&self) -> usize {
+        Self::POSITIONS * self.vectors * self.times * 4 * Self::CHANNELS
+    }
+
+    /// Number of bytes of the sums.
+    pub const KEPT: usize = Self::SUMS * Self::POSITIONS * 2 * Self::COLUMNS * 4;
+
+    /// Number of bytes of scratch memory: the transformed values; then the values under them, in
+    /// whose place the transformed weights and the sums are later.
+    fn scratch(&self) -> usize {
+        self.values() + (Self::ROWS * self.line).max(self.weights() + Self::KEPT)
+    }
+}
+
+/// The part of a row of tiles that kernels for [`Packing::HwioTall`] compute at a time, if output
+/// channels have lanes.
+#[derive(Debug, Clone, Copy)]
+pub struct TallBlock {
+    /// Number of output columns.
+    pub columns: usize,
+    /// Number of output channels.
+    pub channels: usize,
+    /// Number of pairs of weights of a kernel row that are transformed at a time.
+    pub pairs: usize,
+    /// Number of bytes of the input columns under the block in one row, plus one, because the
+    /// kernels load two values at a time.
+    pub line: usize,
+}
+
+impl TallBlock {
+    /// Largest number of output columns.
+    pub const COLUMNS: usize = 8;
+    /// Largest number of output channels.
+    pub const CHANNELS: usize = 64;
+    /// Largest number of pairs of weights.
+    pub const PAIRS: usize = 16;
+
+    /// The block of a convolution of three rows by three columns at stride 1.
+    pub fn of(window: &Window) -> Self {
+        let [columns, inputs] = [window.output.columns, window.input.channels].map(usize::from);
+        let columns = columns.min(Self::COLUMNS);
+        Self {
+            columns,
+            channels: usize::from(window.output.channels).min(Self::CHANNELS),
+            pairs: (3 * inputs).div_ceil(2).min(Self::PAIRS),
+            line: (columns + 2) * inputs + 1,
+        }
+    }
+
+    /// Number of bytes of two weights of all channels, or of a sum of each.
+    pub fn vector(&self) -> usize {
+        4 * self.channels
+    }
+
+    /// Number of bytes of the transformed values, which are int16: whole words.
+    pub fn values(&self) -> usize {
+        2 * TallStrip::POSITIONS * self.line
+    }
+
+    /// Number of bytes of the transformed weights, which are int16.
+    pub fn weights(&self) -> usize {
+        TallStrip::POSITIONS * self.pairs * self.vector()
+    }
+
+    /// Number of bytes of the sums at all positions.
+    pub fn sums(&self) -> usize {
+        TallStrip::POSITIONS * self.columns * self.vector()
+    }
+
+    /// As for a [strip](TallStrip). There are two shifts for each channel, too.
+    fn scratch(&self) -> usize {
+        let kept = self.weights() + self.sums() + 2 * self.vector();
+        self.values() + kept.max(TILES_ROWS * self.line)
+    }
+}
+
 /// In 64 bits, which hold the number of bytes for every window. What is computed in `usize` stays
 /// below 2³² for every window.
 pub(in crate::ops) fn scratch_for(packing: Packing, window: &Window) -> u64 {
@@ -162,6 +295,10 @@ pub(in crate::ops) fn scratch_for(packing: Packing, window: &Window) -> u64 {
             let inputs = (row / 3).next_multiple_of(2);
             4 * TILE_LANES * TILE_WORDS + 2 * TILE_POSITIONS * TILES * inputs + UNDER_TILES * inputs
         }
+        Packing::HwioTall => match TallStrip::of(window) {
+            Some(strip) => strip.scratch(),
+            None => TallBlock::of(window).scratch(),
+        },
         // The transformed values of up to two spans as int16, and the values under one.
         Packing::Winograd => {
             let inputs = (row / 3).next_multiple_of(4);

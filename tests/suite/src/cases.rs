@@ -40,7 +40,7 @@ const fn case(
     Case { kernel, stride, pad_left: pads[0], pad_right: pads[1], columns, inputs, outputs }
 }
 
-pub(crate) const CASES: [Case; 44] = [
+pub(crate) const CASES: [Case; 47] = [
     case([3, 3], 1, [1, 1], 9, 17, 6),
     case([3, 3], 1, [1, 1], 8, 12, 16),
     case([3, 3], 1, [1, 1], 32, 3, 16),
@@ -85,4 +85,7 @@ pub(crate) const CASES: [Case; 44] = [
     case([3, 3], 1, [1, 1], 14, 4, 19),
     case([3, 3], 1, [1, 1], 8, 36, 4),
     case([5, 5], 1, [2, 2], 9, 32, 4),
+    case([3, 3], 1, [1, 1], 4, 3, 48),
+    case([3, 3], 1, [1, 1], 9, 4, 32),
+    case([3, 3], 1, [1, 1], 3, 11, 15),
 ];

@@ -21,9 +21,11 @@ use std::sync::LazyLock;
 
 use board_build::Spec;
 use brooklet::Shape;
-use brooklet::format::{LayerRecord, Operator, Packing, TILE_ROWS, VECTOR};
+use brooklet::format::{LayerRecord, MAX_STEP_ROWS, Operator, Packing, TILE_ROWS, VECTOR};
 use brooklet::ops::Window;
-use brooklet::ops::conv::{CHUNK_TAPS, PATCH_COLUMNS, Strip, TILE_COLUMNS, TILE_LANES, TILES};
+use brooklet::ops::conv::{
+    CHUNK_TAPS, PATCH_COLUMNS, Strip, TILE_COLUMNS, TILE_LANES, TILES, TallBlock, TallStrip,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::flash::Flash;
@@ -121,7 +123,8 @@ pub fn of(spec: &Spec) -> Option<Coefficients> {
     let mut core = COSTS.get(&spec.backend)?.clone();
     core.core = Core::of(spec);
     if !spec.makes_several_rows() {
-        core.kernels.retain(|name, _| !name.starts_with("winograd"));
+        let several = ["winograd", "hwio tiles", "hwio tall"];
+        core.kernels.retain(|name, _| !several.iter().any(|several| name.starts_with(several)));
     }
     Some(core)
 }
@@ -259,6 +262,26 @@ fn work_of_conv(layer: &LayerRecord, input: Shape) -> (&'static str, usize, usiz
             let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
             let groups = spans * channels.div_ceil(TILE_LANES);
             ("hwio tiles", groups * inputs, spans * inputs.div_ceil(TILE_LANES), groups)
+        }
+        Packing::HwioTall => {
+            let Some(strip) = TallStrip::of(&Window::over(input, layer)) else {
+                let groups = rows.div_ceil(TILE_ROWS) * channels.div_ceil(TallStrip::COLUMNS);
+                let (blocks, pairs) =
+                    (columns.div_ceil(TallBlock::COLUMNS), (3 * inputs).div_ceil(2));
+                let weights = groups * blocks * pairs;
+                return (
+                    "hwio tall by channels",
+                    groups * columns * pairs,
+                    weights,
+                    groups * columns,
+                );
+            };
+            let steps = rows.div_ceil(MAX_STEP_ROWS);
+            let strips = steps * columns.div_ceil(TallStrip::COLUMNS);
+            // Vectors that 128 bits take.
+            let lanes = steps * (2 * columns).div_ceil(TallStrip::COLUMNS);
+            let pairs = strip.vectors * strip.times;
+            ("hwio tall", lanes * pairs * channels, strips * strip.vectors, strips * channels)
         }
         packing @ (Packing::Winograd | Packing::WinogradInt8 | Packing::WinogradInt8Tall) => {
             let inputs = inputs.next_multiple_of(4);

@@ -17,7 +17,7 @@ use brooklet::Shape;
 use brooklet::format::{LayerRecord, Operator, Packing};
 use brooklet::kernels::Isa;
 use brooklet::ops::Window;
-use brooklet::ops::conv::{PATCH_COLUMNS, SPANS, Strip, TILE_COLUMNS, TILES};
+use brooklet::ops::conv::{PATCH_COLUMNS, SPANS, Strip, TILE_COLUMNS, TILES, TallBlock, TallStrip};
 
 /// Bytes of the cache that the code of a kernel and the tables for finishing outputs take.
 const CODE_BYTES: f64 = 2048.0;
@@ -112,6 +112,11 @@ fn reads(layer: &LayerRecord, input: Shape, at_once: usize) -> Reads {
         Packing::WinogradInt8 | Packing::WinogradInt8Tall => (1, 1),
         Packing::Winograd => (1, spans.div_ceil(SPANS)),
         Packing::HwioTiles => (1, spans),
+        Packing::HwioTall => match TallStrip::of(&window) {
+            Some(_) => (1, columns.div_ceil(TallStrip::COLUMNS)),
+            // Both rows of tiles read them.
+            None => (1, 2 * columns.div_ceil(TallBlock::COLUMNS)),
+        },
         Packing::Pairs | Packing::WidePairs | Packing::Eights | Packing::Vectors => {
             (1, columns.div_ceil(at_once))
         }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use ndarray::{ArrayView3, ArrayView4};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
@@ -57,7 +58,8 @@ pub enum Method {
     MinMax,
     /// All values but 1 of 100,000, half of which at each end.
     Percentile,
-    /// The range with the least squared error of clipping and rounding.
+    /// The range with the least squared error of clipping and rounding, in which images of
+    /// unusually large values count less.
     Mse,
     /// The range with the least divergence (Kullback and Leibler) between the distributions of the
     /// values and of the quantized values.
@@ -75,6 +77,7 @@ const TAIL: u64 = 32;
 /// An end of a distribution, in which values beyond `from` are assumed to fall off exponentially.
 #[derive(Debug, Clone, Copy)]
 struct Tail {
+    /// Sum of their weights.
     count: f64,
     from: f64,
     /// Average distance of the values beyond `from`.
@@ -82,19 +85,19 @@ struct Tail {
 }
 
 impl Tail {
-    /// The tail of sorted values with counts, from the largest values.
-    fn new(values: impl DoubleEndedIterator<Item = (f64, u64)>) -> Self {
-        let (mut count, mut sum, mut from) = (0, 0.0, 0.0);
-        for (value, times) in values.rev() {
+    /// The tail of values with counts and sums of weights, sorted from the smallest value.
+    fn new(values: impl DoubleEndedIterator<Item = (f64, u64, f64)>) -> Self {
+        let (mut count, mut all, mut sum, mut from) = (0, 0.0, 0.0, 0.0);
+        for (value, times, weight) in values.rev() {
             count += times;
-            sum += times as f64 * value;
+            all += weight;
+            sum += weight * value;
             from = value;
             if count >= TAIL {
                 break;
             }
         }
-        let count = count as f64;
-        Self { count, from, excess: if count > 0.0 { sum / count - from } else { 0.0 } }
+        Self { count: all, from, excess: if all > 0.0 { sum / all - from } else { 0.0 } }
     }
 
     /// Expected squared error of clipping the tail at `limit`.
@@ -110,7 +113,7 @@ impl Tail {
     }
 }
 
-/// Sums over some values: number, sum, and sum of squares.
+/// Sums over some values, each times its weight: number, sum, and sum of squares.
 #[derive(Debug, Clone, Copy, Default)]
 struct Moments {
     count: f64,
@@ -133,11 +136,10 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(counted: impl Iterator<Item = (f64, u64)>) -> Self {
+    fn new(counted: impl Iterator<Item = (f64, f64)>) -> Self {
         let mut sums = Self { values: Vec::new(), before: vec![Moments::default()] };
         let mut all = Moments::default();
         for (value, count) in counted {
-            let count = count as f64;
             all.count += count;
             all.values += count * value;
             all.squares += count * value * value;
@@ -168,25 +170,71 @@ impl Sums {
     }
 }
 
+/// The sum of the squares of an image's values, without those that are not finite.
+pub(crate) fn energy(image: ArrayView3<'_, f32>) -> f64 {
+    let squares = image.iter().map(|&value| f64::from(value) * f64::from(value));
+    squares.filter(|square| square.is_finite()).sum()
+}
+
+/// The energy of an image, relative to the average, up to which it counts like others.
+const USUAL: f64 = 2.0;
+
+/// The weight of an image of this energy in sums of squared errors.
+///
+/// The weight of an unusual image falls with the square of its energy, so that the image counts less
+/// than an average one, whose energy it exceeds.
+pub(crate) fn weight(energy: f64, mean: f64) -> f64 {
+    (USUAL * mean / energy.max(USUAL * mean)).powi(2)
+}
+
 /// Histogram of a tensor's values.
 #[derive(Debug, Clone)]
 pub struct Histogram {
     /// Counts of values in `-limit … limit`, without zeros.
     bins: Vec<u64>,
+    /// The sums of the weights of these values.
+    weights: Vec<f64>,
     limit: f32,
     min: f32,
     max: f32,
+    /// Number of images, and the sum of their energies.
+    images: f64,
+    energy: f64,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { bins: vec![0; BINS], limit: f32::MIN_POSITIVE, min: 0.0, max: 0.0 }
+        Self {
+            bins: vec![0; BINS],
+            weights: vec![0.0; BINS],
+            limit: f32::MIN_POSITIVE,
+            min: 0.0,
+            max: 0.0,
+            images: 0.0,
+            energy: 0.0,
+        }
     }
 }
 
 impl Histogram {
-    /// Counts `values`, except those that are not finite.
-    pub fn add(&mut self, values: impl Iterator<Item = f32> + Clone) {
+    /// Counts the values of a map, `[images, …]`, except those that are not finite.
+    ///
+    /// In squared errors, images of unusually large values count [less](weight): a single one would
+    /// otherwise decide on the range, and all others be rounded coarsely.
+    pub fn add_images(&mut self, map: ArrayView4<'_, f32>) {
+        let energies: Vec<f64> = map.outer_iter().map(energy).collect();
+        self.images += energies.len() as f64;
+        self.energy += energies.iter().sum::<f64>();
+        let mean = self.energy / self.images;
+        for (image, energy) in map.outer_iter().zip(energies) {
+            if energy > 0.0 {
+                self.add(image.iter().copied(), weight(energy, mean) / mean);
+            }
+        }
+    }
+
+    /// Counts `values`, except those that are not finite, with this weight in squared errors.
+    pub fn add(&mut self, values: impl Iterator<Item = f32> + Clone, weight: f64) {
         for value in values.clone().filter(|value| value.is_finite()) {
             self.min = self.min.min(value);
             self.max = self.max.max(value);
@@ -202,16 +250,18 @@ impl Histogram {
         for value in values.filter(|value| value.is_finite() && *value != 0.0) {
             let bin = (value * scale + (BINS / 2) as f32) as usize;
             self.bins[bin.min(BINS - 1)] += 1;
+            self.weights[bin.min(BINS - 1)] += weight;
         }
     }
 
     /// Doubles the limit: pairs of neighbouring bins become one.
     fn widen(&mut self) {
-        let mut wide = vec![0; BINS];
-        for (i, count) in self.bins.iter().enumerate() {
-            wide[BINS / 4 + i / 2] += count;
+        let (mut bins, mut weights) = (vec![0; BINS], vec![0.0; BINS]);
+        for (i, (count, weight)) in self.bins.iter().zip(&self.weights).enumerate() {
+            bins[BINS / 4 + i / 2] += count;
+            weights[BINS / 4 + i / 2] += weight;
         }
-        self.bins = wide;
+        (self.bins, self.weights) = (bins, weights);
         self.limit *= 2.0;
     }
 
@@ -237,22 +287,21 @@ impl Histogram {
         (bin as f64 + 0.5) * width - f64::from(self.limit)
     }
 
-    /// The bins that are not empty, in order of their values.
-    fn counted(&self) -> impl DoubleEndedIterator<Item = (f64, u64)> + Clone + '_ {
-        let bins = self.bins.iter().enumerate().filter(|&(_, &count)| count > 0);
-        bins.map(|(bin, &count)| (self.centre(bin), count))
+    /// The bins that are not empty, with their counts.
+    fn counted(&self) -> impl DoubleEndedIterator<Item = (usize, u64)> + Clone + '_ {
+        self.bins.iter().copied().enumerate().filter(|&(_, count)| count > 0)
     }
 
     /// The range of all but a share of the values, half of which at each end.
     fn percentile(&self, share: f64) -> Range {
         let all: u64 = self.bins.iter().sum();
         let apart = (all as f64 * share / 2.0) as u64;
-        let end = |bins: &mut dyn Iterator<Item = (f64, u64)>| {
+        let end = |bins: &mut dyn Iterator<Item = (usize, u64)>| {
             let mut seen = 0;
-            for (value, count) in bins {
+            for (bin, count) in bins {
                 seen += count;
                 if seen > apart {
-                    return value as f32;
+                    return self.centre(bin) as f32;
                 }
             }
             0.0
@@ -267,11 +316,12 @@ impl Histogram {
     /// is the distance from the range, or what the tail's estimate expects, if that is more. Both
     /// ends are searched on a grid of shares of their extremes.
     fn least_squares(&self, levels: u32) -> Range {
-        let high = Tail::new(self.counted().filter(|&(value, _)| value > 0.0));
-        let low = Tail::new(
-            self.counted().rev().filter(|&(value, _)| value < 0.0).map(|(v, count)| (-v, count)),
-        );
-        let sums = Sums::new(self.counted());
+        let values =
+            || self.counted().map(|(bin, count)| (self.centre(bin), count, self.weights[bin]));
+        let high = Tail::new(values().filter(|&(value, ..)| value > 0.0));
+        let low = values().rev().filter(|&(value, ..)| value < 0.0);
+        let low = Tail::new(low.map(|(value, count, weight)| (-value, count, weight)));
+        let sums = Sums::new(values().map(|(value, _, weight)| (value, weight)));
         let error = |min: f64, max: f64| {
             let scale = (max - min) / f64::from(levels - 1);
             let [above, below] = [sums.above(max), sums.below(min)];
@@ -282,7 +332,7 @@ impl Histogram {
             if extreme == 0.0 {
                 return vec![0.0];
             }
-            (0..=120).map(|i| f64::from(extreme) * (1.5 - f64::from(i) * 0.01)).collect()
+            (0..=145).map(|i| f64::from(extreme) * (1.5 - f64::from(i) * 0.01)).collect()
         };
         // Searches one end after the other until neither moves: the error is smooth in both.
         let (mut min, mut max) = (f64::from(self.min), f64::from(self.max));
@@ -344,13 +394,15 @@ impl Histogram {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::{Array4, Axis};
+
     use super::*;
 
     #[test]
     fn widening_keeps_counts() {
         let mut histogram = Histogram::default();
-        histogram.add([0.5, 1.0, 0.0].into_iter());
-        histogram.add([-7.0, 3.0, f32::NAN].into_iter());
+        histogram.add([0.5, 1.0, 0.0].into_iter(), 1.0);
+        histogram.add([-7.0, 3.0, f32::NAN].into_iter(), 1.0);
         assert_eq!(histogram.bins.iter().sum::<u64>(), 4);
         assert!(histogram.limit >= 7.0);
         assert_eq!((histogram.min, histogram.max), (-7.0, 3.0));
@@ -359,25 +411,53 @@ mod tests {
     #[test]
     fn an_outlier_is_clipped_and_an_even_spread_is_not() {
         let mut spread = Histogram::default();
-        spread.add((0..10_000).map(|i| i as f32 / 10_000.0));
+        spread.add((0..10_000).map(|i| i as f32 / 10_000.0), 1.0);
         for method in Method::ALL {
             let range = spread.range(method);
             assert!(range.max > 0.97 && range.min == 0.0, "{method:?}: {range:?}");
         }
-        spread.add([10.0].into_iter());
+        spread.add([10.0].into_iter(), 1.0);
         let range = spread.least_squares(16);
         assert!(range.max < 8.0, "{range:?}");
         assert_eq!(spread.range(Method::MinMax).max, 10.0);
     }
 
     #[test]
+    fn one_image_of_large_values_does_not_decide_for_the_others() {
+        let wave = |(image, _, y, x): (usize, usize, usize, usize)| {
+            let value = (((image * 7 + y) * 31 + x) as f32 * 0.37).sin().abs();
+            if image == 70 { 20.0 * value } else { value }
+        };
+        let images = Array4::from_shape_fn((500, 1, 8, 8), wave);
+        let mut alike = Histogram::default();
+        alike.add(images.iter().copied(), 1.0);
+        let decided = alike.range(Method::Mse);
+        assert!(decided.max > 15.0, "{decided:?}");
+        // However many images are added together.
+        for together in [1, 25, 500] {
+            let mut histogram = Histogram::default();
+            for images in images.axis_chunks_iter(Axis(0), together) {
+                histogram.add_images(images);
+            }
+            let range = histogram.range(Method::Mse);
+            assert!((0.9..5.0).contains(&range.max), "{together}: {range:?}");
+            assert_eq!(histogram.range(Method::MinMax), alike.range(Method::MinMax));
+        }
+        // Images of zeros, and numbers that are not finite, do not count.
+        let mut histogram = Histogram::default();
+        histogram.add_images(Array4::zeros((3, 1, 8, 8)).view());
+        histogram.add_images(Array4::from_elem((1, 1, 8, 8), f32::NAN).view());
+        assert_eq!(histogram.range(Method::Mse), Range::default());
+    }
+
+    #[test]
     fn sums_are_those_of_the_values_beyond_a_limit() {
-        let counted = [(-3.0, 2), (-1.0, 5), (0.5, 7), (2.0, 1), (4.0, 3)];
+        let counted = [(-3.0, 2.0), (-1.0, 5.0), (0.5, 7.0), (2.0, 1.0), (4.0, 3.0)];
         let sums = Sums::new(counted.into_iter());
         for limit in [-4.0, -3.0, -2.0, 0.0, 0.5, 1.0, 4.0, 5.0] {
             let beyond = |far: &dyn Fn(f64) -> bool| {
                 let far = counted.iter().filter(|(value, _)| far(*value));
-                far.map(|&(value, count)| count as f64 * (value - limit).powi(2)).sum::<f64>()
+                far.map(|&(value, count)| count * (value - limit).powi(2)).sum::<f64>()
             };
             assert_eq!(sums.above(limit).from(limit), beyond(&|value| value > limit), "{limit}");
             assert_eq!(sums.below(limit).from(limit), beyond(&|value| value < limit), "{limit}");
@@ -388,7 +468,7 @@ mod tests {
     #[test]
     fn few_values_leave_room_for_those_that_were_not_seen() {
         let mut few = Histogram::default();
-        few.add((1..=100).map(|i| -((i as f32 - 0.5) / 100.0).ln()));
+        few.add((1..=100).map(|i| -((i as f32 - 0.5) / 100.0).ln()), 1.0);
         let (range, seen) = (few.range(Method::Mse), few.range(Method::MinMax));
         assert!(range.max > seen.max, "{range:?} {seen:?}");
     }

@@ -323,16 +323,17 @@ fn measure(
     for start in (0..data.len()).step_by(together) {
         let batch = data.batch(start..data.len().min(start + together))?;
         let logits_node = network.logits();
+        let outputs: Vec<NodeId> = network.outputs.iter().map(|output| output.node).collect();
         let mut overflow = None;
         model.run_all(batch.view(), |node, map| {
             if overflow.is_none() && !map.iter().all(|value| value.is_finite()) {
                 overflow = Some(node);
             }
             if let Some((_, histogram)) = histograms.iter_mut().find(|(n, _)| *n == node) {
-                let planes = map.permuted_axes([0, 3, 1, 2]);
-                match planes.as_slice() {
-                    Some(values) => histogram.add(values.iter().copied()),
-                    None => histogram.add(planes.iter().copied()),
+                match outputs.contains(&node) {
+                    // The error of an answer counts as it is.
+                    true => histogram.add(map.iter().copied(), 1.0),
+                    false => histogram.add_images(map.permuted_axes([0, 3, 1, 2])),
                 }
             }
             if node == logits_node {

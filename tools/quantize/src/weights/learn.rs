@@ -21,7 +21,7 @@ use crate::fuse::{Fused, Unit};
 use crate::memory::Memory;
 use crate::network::{Conv, Network, NodeId, Op};
 use crate::program::Layer;
-use crate::ranges::Ranges;
+use crate::ranges::{Ranges, energy, weight};
 use crate::weights::rounding;
 use crate::weights::rounding::{Bits, Means, Moments, Trained};
 use crate::weights::{Affine, Learned, Weights, input_scales, smallest_scale};
@@ -121,7 +121,8 @@ pub fn learn(
             let inputs: Vec<_> = live[&unit.input].iter().map(Maps::read).collect();
             let bits = fused.bits(unit.node);
             let again = fused.weights_used_again(unit, conv, &layers, &learned);
-            let learner = Learner { options, bits, input_scales: &input_scales };
+            let shares = shares(&live[&unit.input]);
+            let learner = Learner { options, bits, input_scales: &input_scales, shares: &shares };
             let weights = learner.conv(conv, again, &inputs, &targets, rng);
             let op = Op::Conv(weights.dequantize(conv, &input_scales));
             learned.insert(unit.node, weights);
@@ -215,12 +216,26 @@ fn targets(
         .collect()
 }
 
+/// For each image, the share of the usual number of outputs from which a layer that reads these
+/// maps learns.
+///
+/// It is less than one for images of unusually large values, which would otherwise decide on the
+/// weights.
+fn shares(maps: &[Maps]) -> Vec<f64> {
+    let images = maps.iter().flat_map(|maps| maps.float.outer_iter());
+    let energies: Vec<f64> = images.map(energy).collect();
+    let mean = energies.iter().sum::<f64>() / energies.len() as f64;
+    energies.iter().map(|&energy| if energy > 0.0 { weight(energy, mean) } else { 1.0 }).collect()
+}
+
 /// Learns the weights of a layer.
 struct Learner<'l> {
     options: &'l Options,
     bits: Bits,
     /// Scale and zero point of each input channel.
     input_scales: &'l [(f64, f64)],
+    /// For each image, the share of the usual number of outputs from which it learns.
+    shares: &'l [f64],
 }
 
 impl Learner<'_> {
@@ -272,7 +287,7 @@ impl Learner<'_> {
         targets: &[Array4<f32>],
         mut rng: ChaCha8Rng,
     ) -> Weights {
-        let Self { options, bits, input_scales } = *self;
+        let Self { options, bits, input_scales, shares } = *self;
         if conv.groups > 1 {
             return self.groups(conv, again, inputs, targets, &rng);
         }
@@ -296,10 +311,11 @@ impl Learner<'_> {
         });
         let all = inputs.iter().zip(targets);
         let all = all.flat_map(|(input, target)| input.outer_iter().zip(target.outer_iter()));
-        let seen = all.enumerate().filter(|&(image, _)| !options.holds_out(image));
-        for (image, (_, (input, target))) in seen.enumerate() {
+        let seen = all.zip(shares).enumerate().filter(|&(image, _)| !options.holds_out(image));
+        for (image, (_, ((input, target), share))) in seen.enumerate() {
             let (x, t, row) = &mut halves[image % 2];
-            for place in sample(&mut rng, height * width, each) {
+            let count = (each as f64 * share).ceil() as usize;
+            for place in sample(&mut rng, height * width, count) {
                 let (top, left) = (place / width * conv.stride[0], place % width * conv.stride[1]);
                 t.row_mut(*row).assign(&target.slice(s![.., place / width, place % width]));
                 let mut taps = x.row_mut(*row).into_iter();

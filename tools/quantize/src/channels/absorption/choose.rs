@@ -136,7 +136,7 @@ pub fn choose(
         for (place, trials) in &mut tried {
             for trial in trials {
                 let shifted = trial.shifted(maps.of(place.unit), clips(place));
-                trial.histogram.add(shifted.iter().copied());
+                trial.histogram.add_images(shifted.view());
             }
         }
         done();

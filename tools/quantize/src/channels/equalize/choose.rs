@@ -85,10 +85,12 @@ pub fn choose(
         for Group { units, tried } in &mut parts {
             for Trial { factors, histograms, .. } in tried {
                 for (&unit, histogram) in units.iter().zip(histograms) {
+                    let mut scaled = maps.of(unit).to_owned();
                     let channels = factors.channels(fused.units[unit].output);
-                    for (map, s) in maps.of(unit).axis_iter(Axis(1)).zip(channels) {
-                        histogram.add(map.iter().map(|&value| value * s as f32));
+                    for (mut map, s) in scaled.axis_iter_mut(Axis(1)).zip(channels) {
+                        map *= s as f32;
                     }
+                    histogram.add_images(scaled.view());
                 }
             }
         }

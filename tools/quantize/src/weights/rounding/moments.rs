@@ -109,8 +109,9 @@ impl Moments {
     /// Squared error of all outputs with these weights, over the samples.
     pub(super) fn error(&self, channels: &[QuantizedChannel], bias: Option<&[f64]>) -> f64 {
         let Means { count, inputs, targets } = &self.means;
-        let reals = channels.iter().flat_map(QuantizedChannel::reals);
-        let weights = DMatrix::from_iterator(inputs.len(), channels.len(), reals);
+        let mut reals = Vec::with_capacity(inputs.len() * channels.len());
+        channels.iter().for_each(|channel| reals.extend(channel.reals()));
+        let weights = DMatrix::from_vec(inputs.len(), channels.len(), reals);
         let products = &self.squares * &weights;
         let error = |(o, weights): (usize, DVectorView<'_, f64>)| {
             let bias = bias.map_or_else(|| self.means.bias(o, channels[o].reals()), |bias| bias[o]);

@@ -22,7 +22,7 @@ use crate::shape::Shape;
 /// # use brooklet::Model;
 /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
 /// let model = Model::parse(MODEL).unwrap();
-/// assert_eq!((model.arena_bytes(), model.classes()), (768, 6));
+/// assert_eq!((model.arena_bytes(), model.classes()), (720, 6));
 /// for (number, layer) in model.layers().iter().enumerate() {
 ///     println!("{}: {}", model.name(number), layer.shape());
 /// }

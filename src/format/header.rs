@@ -138,7 +138,7 @@ pub fn crc_after(before: u32, bytes: &[u8]) -> u32 {
 ///
 /// const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
 /// static ARENA: Arena<{ arena_bytes(MODEL) }> = Arena::new();
-/// assert_eq!(ARENA.len(), 768);
+/// assert_eq!(ARENA.len(), 720);
 /// ```
 ///
 /// # Panics

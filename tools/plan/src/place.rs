@@ -13,6 +13,8 @@ use crate::timeline::{Item, Timeline};
 const WORK: usize = 300_000;
 /// Largest number of tries in an order.
 const TRIES: usize = 300;
+/// Number of tries after which an arena that is small enough is taken.
+const FEW: usize = 40;
 /// Number of steps in a bucket. Items are sorted into buckets to find those that live at the same
 /// time.
 const BUCKET: u32 = 128;
@@ -23,8 +25,9 @@ const BUCKET: u32 = 128;
 /// than the `peak`, the bytes in use at the fullest step, this is tried again, with those items
 /// first that were most often too high. (This is squeaky wheel optimization: Joslin and Clements
 /// 1999.) It begins with four orders: long-lived items first, large items first, items of full steps
-/// first, and in order of time.
-pub(crate) fn place(timeline: &Timeline, peak: usize) -> (Vec<u32>, usize) {
+/// first, and in order of time. If the arena has at most `enough` bytes after [`FEW`] tries, there are
+/// no more.
+pub(crate) fn place(timeline: &Timeline, peak: usize, enough: usize) -> (Vec<u32>, usize) {
     let items = &timeline.items;
     let taken = timeline.bytes_taken();
     let fullest = |item: &Item| match &item.moments[..] {
@@ -45,7 +48,7 @@ pub(crate) fn place(timeline: &Timeline, peak: usize) -> (Vec<u32>, usize) {
         let mut initial: Vec<usize> = (0..items.len()).collect();
         initial.sort_by_key(|&item| (Reverse(first(&items[item])), items[item].life.start));
         let mut order = initial.clone();
-        for _ in 0..tries {
+        for number in 1..=tries {
             let (offsets, bytes) = first_fit(items, &order, &meetings);
             for (times, (&offset, item)) in too_high.iter_mut().zip(offsets.iter().zip(items)) {
                 *times += u32::from(offset as usize + item.bytes > peak);
@@ -53,7 +56,7 @@ pub(crate) fn place(timeline: &Timeline, peak: usize) -> (Vec<u32>, usize) {
             if bytes < best.1 {
                 best = (offsets, bytes);
             }
-            if best.1 <= peak {
+            if best.1 <= peak || number >= FEW && best.1 <= enough {
                 return best;
             }
             order.clone_from(&initial);

@@ -82,13 +82,17 @@ pub enum Goal {
 ///
 /// [`Uncuttable`] if too many layers lie between two places at which the network can be cut.
 pub fn plan(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
-    let smallest = plan_cut(program, Goal::Size)?;
+    let enough = match goal {
+        Goal::Size => 0,
+        Goal::Speed { arena_bytes } => arena_bytes,
+    };
+    let smallest = plan_cut(program, Goal::Size, enough)?;
     let Goal::Speed { arena_bytes } = goal else { return Ok(smallest) };
     // The bytes that a cut needs at its fullest step are known before its rows are placed; the
     // bytes that placing adds are not.
     let mut room = arena_bytes;
     while room >= smallest.peak_bytes && smallest.arena_bytes <= arena_bytes {
-        let plan = plan_cut(program, Goal::Speed { arena_bytes: room })?;
+        let plan = plan_cut(program, Goal::Speed { arena_bytes: room }, enough)?;
         match plan.arena_bytes.checked_sub(arena_bytes) {
             None | Some(0) => return Ok(plan),
             Some(excess) => room = plan.peak_bytes.saturating_sub(excess.max(1)),
@@ -97,8 +101,8 @@ pub fn plan(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
     Ok(smallest)
 }
 
-/// The best cut, with its rows placed.
-fn plan_cut(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
+/// The best cut, with its rows placed; an arena of `enough` bytes need not become smaller.
+fn plan_cut(program: &Program, goal: Goal, enough: usize) -> Result<Plan, Uncuttable> {
     let mut known = HashMap::new();
     let mut cut = |layers| Cut::of(program, layers, goal, &mut known);
     let (eager, on_demand) = orders(program);
@@ -110,7 +114,7 @@ fn plan_cut(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
         }
     }
     let Cut { segments, mut layers, timeline, peak_bytes, .. } = best;
-    let (offsets, arena_bytes) = place(&timeline, peak_bytes);
+    let (offsets, arena_bytes) = place(&timeline, peak_bytes, enough);
     let places = |items: &Vec<usize>| items.iter().map(|&item| U32::new(offsets[item])).collect();
     let places = timeline.rows.iter().map(places).collect();
     for (layer, item) in layers.iter_mut().zip(&timeline.scratch) {

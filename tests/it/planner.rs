@@ -140,3 +140,20 @@ proptest! {
         prop_assert!(plan.arena_bytes <= plan.peak_bytes * 5 / 4, "{} for {}", plan.arena_bytes, plan.peak_bytes);
     }
 }
+
+/// A plan for speed that has the RAM of the smallest plan exists, and is found: also if it fits only
+/// because projections wait, and if the network has more layers than a segment.
+#[test]
+fn a_plan_for_speed_fits_where_the_smallest_does() {
+    let mut waits = 0;
+    for seed in 0..tries(20, 100) {
+        let program = network(seed, 30).packed(Packing::Ohwi);
+        let smallest = plan(&program, Goal::Size).unwrap();
+        waits += u32::from(smallest.layers.iter().any(|layer| layer.is_on_demand()));
+        let arena_bytes = smallest.arena_bytes;
+        let quick = plan(&program, Goal::Speed { arena_bytes }).unwrap();
+        assert!(quick.arena_bytes <= arena_bytes, "{} for {arena_bytes}", quick.arena_bytes);
+        assert!(brooklet::Model::parse(&program.write(&quick)).is_ok());
+    }
+    assert!(waits > 0, "no projection waits");
+}

@@ -86,13 +86,17 @@ pub fn plan(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
         Goal::Size => 0,
         Goal::Speed { arena_bytes } => arena_bytes,
     };
-    let smallest = plan_cut(program, Goal::Size, enough)?;
+    let Some(smallest) = plan_cut(program, Goal::Size, enough)? else {
+        unreachable!("the smallest cut has no limit");
+    };
     let Goal::Speed { arena_bytes } = goal else { return Ok(smallest) };
     // The bytes that a cut needs at its fullest step are known before its rows are placed; the
     // bytes that placing adds are not.
     let mut room = arena_bytes;
     while room >= smallest.peak_bytes && smallest.arena_bytes <= arena_bytes {
-        let plan = plan_cut(program, Goal::Speed { arena_bytes: room }, enough)?;
+        let Some(plan) = plan_cut(program, Goal::Speed { arena_bytes: room }, enough)? else {
+            break;
+        };
         match plan.arena_bytes.checked_sub(arena_bytes) {
             None | Some(0) => return Ok(plan),
             Some(excess) => room = plan.peak_bytes.saturating_sub(excess.max(1)),
@@ -101,18 +105,15 @@ pub fn plan(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
     Ok(smallest)
 }
 
-/// The best cut, with its rows placed; an arena of `enough` bytes need not become smaller.
-fn plan_cut(program: &Program, goal: Goal, enough: usize) -> Result<Plan, Uncuttable> {
+/// The best cut, with its rows placed; `None` if none fits. An arena of `enough` bytes need not become
+/// smaller.
+fn plan_cut(program: &Program, goal: Goal, enough: usize) -> Result<Option<Plan>, Uncuttable> {
     let mut known = HashMap::new();
     let mut cut = |layers| Cut::of(program, layers, goal, &mut known);
     let (eager, on_demand) = orders(program);
-    let mut best = cut(eager)?;
-    if let Some(on_demand) = on_demand {
-        let other = cut(on_demand)?;
-        if (other.cost, other.peak_bytes) < (best.cost, best.peak_bytes) {
-            best = other;
-        }
-    }
+    let cuts = [cut(eager)?, on_demand.map(cut).transpose()?.flatten()];
+    let best = cuts.into_iter().flatten().min_by_key(|cut| (cut.cost, cut.peak_bytes));
+    let Some(best) = best else { return Ok(None) };
     let Cut { segments, mut layers, timeline, peak_bytes, .. } = best;
     let (offsets, arena_bytes) = place(&timeline, peak_bytes, enough);
     let places = |items: &Vec<usize>| items.iter().map(|&item| U32::new(offsets[item])).collect();
@@ -120,7 +121,7 @@ fn plan_cut(program: &Program, goal: Goal, enough: usize) -> Result<Plan, Uncutt
     for (layer, item) in layers.iter_mut().zip(&timeline.scratch) {
         layer.scratch_offset = U32::new(item.map_or(0, |item| offsets[item]));
     }
-    Ok(Plan { segments, layers, places, arena_bytes, peak_bytes })
+    Ok(Some(Plan { segments, layers, places, arena_bytes, peak_bytes }))
 }
 
 /// The best cut of a network whose steps run in a given order.
@@ -139,15 +140,16 @@ impl Cut {
         layers: Vec<LayerRecord>,
         goal: Goal,
         known: &mut Known,
-    ) -> Result<Self, Uncuttable> {
+    ) -> Result<Option<Self>, Uncuttable> {
         let cut = segments(&layers, &cuts(&layers), goal, known);
-        let (cost, segments) = cut.map_err(|part| Uncuttable {
+        let cut = cut.map_err(|part| Uncuttable {
             first: program.layers[part.start].name.clone(),
             last: program.layers[part.end - 1].name.clone(),
         })?;
+        let Some((cost, segments)) = cut else { return Ok(None) };
         let timeline = Timeline::of(&Graph { segments: &segments, layers: &layers });
         let peak_bytes = peak(&timeline);
-        Ok(Self { cost, segments, layers, timeline, peak_bytes })
+        Ok(Some(Self { cost, segments, layers, timeline, peak_bytes }))
     }
 }
 
@@ -198,8 +200,8 @@ fn cuts(layers: &[LayerRecord]) -> Vec<usize> {
 type Known = HashMap<Vec<u32>, (usize, usize)>;
 
 /// The best cut into segments, and its cost: for size, the one whose largest segment takes the
-/// fewest bytes. The cost is `usize::MAX` if no cut fits. The error is the part of the network that
-/// is too long for a segment, if there is one.
+/// fewest bytes. `None` if no cut fits. The error is the part of the network that is too long for a
+/// segment, if there is one.
 ///
 /// Deep networks repeat themselves, and equal segments take equal memory: what is `known`.
 fn segments(
@@ -207,7 +209,7 @@ fn segments(
     cuts: &[usize],
     goal: Goal,
     known: &mut Known,
-) -> Result<(usize, Vec<SegmentRecord>), Range<usize>> {
+) -> Result<Option<(usize, Vec<SegmentRecord>)>, Range<usize>> {
     // For each cut: the cost of the segments up to it (the bytes of the largest, or the layers that
     // all steps search), the number of segments, and the previous cut.
     let mut best: Vec<Option<(usize, usize, usize)>> = vec![None; cuts.len()];
@@ -238,15 +240,15 @@ fn segments(
             return Err(cuts[to - 1]..cuts[to]);
         }
     }
-    let mut segments = Vec::new();
     let mut to = cuts.len() - 1;
-    while to > 0 {
-        let from = best[to].map_or(0, |(_, _, from)| from);
+    let Some((cost, ..)) = best[to] else { return Ok(None) };
+    let mut segments = Vec::new();
+    while let Some((_, _, from)) = best[to].filter(|_| to > 0) {
         segments.push(record(&(cuts[from]..cuts[to])));
         to = from;
     }
     segments.reverse();
-    Ok((best[cuts.len() - 1].map_or(usize::MAX, |(cost, ..)| cost), segments))
+    Ok(Some((cost, segments)))
 }
 
 fn record(segment: &Range<usize>) -> SegmentRecord {

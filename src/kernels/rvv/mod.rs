@@ -278,6 +278,32 @@ impl Place {
 }
 
 impl Finish {
+    /// Sets the places of a step's outputs, and beside each that of its shortcut and the distance
+    /// from column to column there. Returns the number of rows, which come before empty ones.
+    fn place(
+        &mut self,
+        conv: &Conv<'_>,
+        outputs: &mut [&mut [i8]],
+        shortcuts: &[Shortcut<'_>],
+        places: &mut [*mut i8],
+        beside: (&mut [*const i8], &mut [usize]),
+    ) -> usize {
+        let mut made = 0;
+        let places = places.iter_mut().zip(beside.0).zip(beside.1);
+        for (((place, beside), step), (output, shortcut)) in
+            places.zip(outputs.iter_mut().zip(shortcuts))
+        {
+            if output.len() == conv.output_bytes() {
+                let at = Place::of(conv, shortcut, output);
+                (*place, *beside, *step) = (at.output, at.shortcut, at.shortcut_step);
+                self.lower = at.lower;
+                self.shortcut_lower = at.shortcut_lower;
+                made += 1;
+            }
+        }
+        made
+    }
+
     /// For the first channel and column of a row.
     fn of(conv: &Conv<'_>, place: Place) -> Self {
         let [min, max] = [conv.clamp.min, conv.clamp.max].map(i32::from);

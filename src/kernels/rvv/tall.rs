@@ -107,19 +107,8 @@ pub(super) fn conv(
         channels: 0,
         sums: null(),
     };
-    let mut made = 0_usize;
-    let places = tall.outputs.iter_mut().zip(&mut tall.shortcuts).zip(&mut tall.shortcut_steps);
-    for (((place, beside), step), (output, shortcut)) in
-        places.zip(outputs.iter_mut().zip(shortcuts))
-    {
-        if output.len() == conv.output_bytes() {
-            let at = Place::of(conv, shortcut, output);
-            (*place, *beside, *step) = (at.output, at.shortcut, at.shortcut_step);
-            tall.finish.lower = at.lower;
-            tall.finish.shortcut_lower = at.shortcut_lower;
-            made += 1;
-        }
-    }
+    let beside = (tall.shortcuts.as_mut_slice(), tall.shortcut_steps.as_mut_slice());
+    let made = tall.finish.place(conv, outputs, shortcuts, &mut tall.outputs, beside);
     if !proved!(made > 0) {
         return;
     }

@@ -94,18 +94,8 @@ pub(super) fn conv(
             shifts: block.sums(),
             vector: block.vector(),
         };
-        let places = tile.outputs.iter_mut().zip(&mut tile.shortcuts).zip(&mut tile.shortcut_steps);
-        for (((place, beside), step), (output, shortcut)) in
-            places.zip(outputs.iter_mut().zip(shortcuts))
-        {
-            if output.len() == conv.output_bytes() {
-                let at = Place::of(conv, shortcut, output);
-                (*place, *beside, *step) = (at.output, at.shortcut, at.shortcut_step);
-                tile.finish.lower = at.lower;
-                tile.finish.shortcut_lower = at.shortcut_lower;
-                tile.rows += 1;
-            }
-        }
+        let beside = (tile.shortcuts.as_mut_slice(), tile.shortcut_steps.as_mut_slice());
+        tile.rows = tile.finish.place(conv, outputs, shortcuts, &mut tile.outputs, beside);
         if tile.rows > 0 {
             row_of_tiles(conv, rows, &block, &mut tile, values, rest);
         }
@@ -160,7 +150,7 @@ fn row_of_tiles(
                 let from = conv.weights.as_ptr().wrapping_add(done * pitch + 2 * first);
                 let (row, position) = (pairs * pitch, products.position_weights);
                 // SAFETY: each of three kernel rows has two weights for each of these pairs and
-                // channels. There is room for so many pairs at all positions.
+                // channels. There is room for these pairs at all positions.
                 unsafe {
                     let counts = [these, products.lanes];
                     weights(from, [row, pitch], counts, place, [position, vector]);

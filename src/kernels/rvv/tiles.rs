@@ -123,18 +123,8 @@ pub(super) fn conv(
         shifts: TILE_POSITIONS * POSITION,
         vector: SUMS,
     };
-    let places = tile.outputs.iter_mut().zip(&mut tile.shortcuts).zip(&mut tile.shortcut_steps);
-    for (((place, beside), step), (output, shortcut)) in
-        places.zip(outputs.iter_mut().zip(shortcuts))
-    {
-        if output.len() == conv.output_bytes() {
-            let at = Place::of(conv, shortcut, output);
-            (*place, *beside, *step) = (at.output, at.shortcut, at.shortcut_step);
-            tile.finish.lower = at.lower;
-            tile.finish.shortcut_lower = at.shortcut_lower;
-            tile.rows += 1;
-        }
-    }
+    let beside = (tile.shortcuts.as_mut_slice(), tile.shortcut_steps.as_mut_slice());
+    tile.rows = tile.finish.place(conv, outputs, shortcuts, &mut tile.outputs, beside);
     if !proved!(tile.rows > 0) {
         return;
     }

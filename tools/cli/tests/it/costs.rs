@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::slice;
 
-use crate::onnx::{Onnx, attribute, scalar};
+use crate::onnx::{Onnx, attribute, scalar, weight};
 use crate::shell::succeed;
 use brooklet::format::Packing;
 use brooklet_firmware::{Board, Profile, Registry, Spec};
@@ -16,6 +16,7 @@ use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::program::Program;
 use brooklet_quantize::data::Dataset;
 use rayon::prelude::*;
+use rten_onnx::onnx::AttributeProto;
 
 /// Tolerance for the prediction for a whole network, in percent.
 const TOLERANCE: f64 = 5.0;
@@ -137,13 +138,15 @@ fn fit(counts: &[&Count]) -> Work {
 }
 
 /// One network for each kind of layer that `cargo xtask bench` does not compare: one with max-pools
-/// and maps whose size is not a multiple of any block, and one with additions that are not joins.
+/// and maps whose size is not a multiple of any block, one with the operators of other families, and
+/// one with additions that are not joins.
 #[test]
 fn predictions_are_near_the_counts() {
     let folder = tempfile::tempdir().unwrap();
     let pooled = [(pooled(folder.path()), Packings::All)];
+    let mixed = [(mixed(folder.path()), Packings::Smallest)];
     let added = mlperf(folder.path()).map(|name| (name, Packings::Smallest));
-    let networks: Vec<_> = pooled.into_iter().chain(added).collect();
+    let networks: Vec<_> = pooled.into_iter().chain(mixed).chain(added).collect();
     compare(folder.path(), &networks, false);
 }
 
@@ -180,7 +183,11 @@ fn predictions_are_near_the_counts_of_all_networks() {
     succeed(folder, &format!("quantize {from} --int16 first -o pooled-16.brook"));
     networks.push("pooled-16");
     networks.extend(mlperf(folder));
-    let networks: Vec<_> = networks.into_iter().map(|name| (name, Packings::All)).collect();
+    networks.push(mixed(folder));
+    networks.extend(made(folder, &["mobilenetv2-35", "resnext20"]));
+    let mut networks: Vec<_> = networks.into_iter().map(|name| (name, Packings::All)).collect();
+    let others = made(folder, &["se-resnet20", "densenet40", "highway20"]);
+    networks.extend(others.into_iter().map(|name| (name, Packings::Smallest)));
     compare(folder, &networks, std::env::var_os("BROOKLET_BLESS").is_some());
 }
 
@@ -197,7 +204,6 @@ fn made(folder: &Path, networks: &[&'static str]) -> Vec<&'static str> {
 /// Of the named networks only those for large images have a max-pool, and maps whose size is not a
 /// multiple of any block.
 fn pooled(folder: &Path) -> &'static str {
-    let weight = |index: usize| (index as f32 * 0.7).sin();
     let pads = attribute("pads", &[1; 4]);
     let [halved, pooled] =
         [("strides", 2), ("kernel_shape", 3)].map(|(name, size)| attribute(name, &[size; 2]));
@@ -228,6 +234,79 @@ fn pooled(folder: &Path) -> &'static str {
     std::fs::write(folder.join("pooled.onnx"), pooled.bytes()).unwrap();
     succeed(folder, "quantize pooled.onnx --effort fast --calibrate random:2 -o pooled.brook");
     "pooled"
+}
+
+/// Has a layer of each operator that other families than ResNets have, at two sizes: convolutions of
+/// each channel and in groups, functions of a number, products, concatenations, averages over a window,
+/// and mirrored borders.
+fn mixed(folder: &Path) -> &'static str {
+    let [strides, three] =
+        [("strides", 2), ("kernel_shape", 3)].map(|(n, of)| attribute(n, &[of; 2]));
+    let pads = attribute("pads", &[1; 4]);
+    let mode = AttributeProto {
+        name: Some("mode".into()),
+        s: Some("reflect".into()),
+        ..Default::default()
+    };
+    let mut mixed = Onnx::new(&[1, 3, 40, 40])
+        .floats("stem", &[16, 3, 3, 3], weight)
+        .ints("border", &[0, 0, 1, 1, 0, 0, 1, 1])
+        .node("Pad", "x border", "bordered", slice::from_ref(&mode))
+        .node("Conv", "bordered stem", "a", &[]);
+    for (block, channels) in [16i64, 32].into_iter().enumerate() {
+        let name = |part: &str| format!("{part}{block}");
+        let (of, made) =
+            (if block == 0 { "a".into() } else { name("a") }, format!("a{}", block + 1));
+        let alone = scalar("group", channels);
+        let in_groups = scalar("group", 4);
+        mixed = mixed
+            .floats(&name("dw"), &[channels, 1, 3, 3], weight)
+            .floats(&name("twice"), &[2 * channels, 1, 3, 3], weight)
+            .floats(&name("gw"), &[channels, channels / 4, 3, 3], weight)
+            .floats(&name("slope"), &[channels, 1, 1], move |index| 0.1 + 0.02 * index as f32)
+            .floats(&name("half"), &[channels, 2 * channels, 1, 1], weight)
+            .node(
+                "Conv",
+                &format!("{of} {}", name("dw")),
+                &name("d"),
+                &[alone.clone(), pads.clone()],
+            )
+            .node("HardSwish", &name("d"), &name("h"), &[])
+            .node(
+                "Conv",
+                &format!("{} {}", name("h"), name("gw")),
+                &name("g"),
+                &[in_groups, pads.clone()],
+            )
+            .node("PRelu", &format!("{} {}", name("g"), name("slope")), &name("p"), &[])
+            .node("GlobalAveragePool", &name("p"), &name("m"), &[])
+            .node("Sigmoid", &name("m"), &name("s"), &[])
+            .node("Mul", &format!("{} {}", name("p"), name("s")), &name("e"), &[])
+            .node("Sigmoid", &name("e"), &name("t"), &[])
+            .node("Mul", &format!("{} {}", name("e"), name("t")), &name("f"), &[])
+            .node("Concat", &format!("{of} {}", name("f")), &name("c"), &[scalar("axis", 1)])
+            .node("Conv", &format!("{} {}", name("c"), name("half")), &name("n"), &[])
+            .node(
+                "Conv",
+                &format!("{} {}", name("n"), name("twice")),
+                &name("w"),
+                &[alone, pads.clone()],
+            )
+            .node(
+                "AveragePool",
+                &name("w"),
+                &made,
+                &[three.clone(), strides.clone(), pads.clone()],
+            );
+    }
+    let mixed = mixed
+        .floats("fc", &[10, 64], weight)
+        .node("GlobalAveragePool", "a2", "mean", &[])
+        .node("Flatten", "mean", "flat", &[])
+        .node("Gemm", "flat fc", "y", &[scalar("transB", 1)]);
+    std::fs::write(folder.join("mixed.onnx"), mixed.bytes()).unwrap();
+    succeed(folder, "quantize mixed.onnx --effort fast --calibrate random:2 -o mixed.brook");
+    "mixed"
 }
 
 /// Has additions that are not joins, and a softmax.

@@ -82,6 +82,10 @@
 //! reader refuses a file with test images, and reads every other file. A reader without the feature
 //! `self-test` ignores them, which is harmless.
 //!
+//! The weights of [`Packing::Vectors`] got another order under version 2, and this packing and its
+//! forms in fewer bits got other numbers. The former numbers are refused, as older readers refuse the
+//! new ones.
+//!
 //! The flag [`ON_DEMAND`](flags::ON_DEMAND) was added under version 2, too. An older reader refuses a
 //! file with it, and this reader runs files without it in the same order as older ones.
 //!

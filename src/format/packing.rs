@@ -1,11 +1,12 @@
 //! The orders in which the weights of a convolution are stored.
 
 use super::layout::Layout;
-use super::tables::{IN_BYTES, LAYOUTS, NARROW};
+use super::tables::{BY_NUMBER, LAYOUTS, NARROW};
 use crate::feature::Feature;
 
 /// The order and the form in which the weights of a convolution are stored. The values are the
-/// packing numbers in the file.
+/// packing numbers in the file. The numbers 5, 12, 17, 22 and 27 were those of
+/// [`Vectors`](Self::Vectors) with 64 channels interleaved, and are free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
@@ -49,16 +50,6 @@ pub enum Packing {
     ///
     /// Kernel rows are padded with zeros to an even number of weights.
     Hwio = 4,
-    /// For cores with vectors of 16 bytes. Up to [`VECTOR_CHANNELS`] output channels *a*, *b* … are
-    /// interleaved, with [`VECTOR`] weights of a kernel row at a time:
-    ///
-    /// ```text
-    /// kernel row 0:  a0 … a15   b0 … b15   …   a16 … a31   b16 … b31   …
-    /// kernel row 1:  a0 …
-    /// ```
-    ///
-    /// Kernel rows are padded with zeros to whole vectors, and channels to an even number.
-    Vectors = 5,
     /// Kernels of three rows by three columns at stride 1, transformed for Winograd's convolution
     /// in two dimensions, F(4 × 4, 3 × 3). The kernel of each input channel becomes six by six
     /// int16: its columns and its rows are multiplied by [`TILE_TRANSFORM`](super::TILE_TRANSFORM).
@@ -98,8 +89,6 @@ pub enum Packing {
     Pairs4 = 10,
     /// [`Eights`](Self::Eights) in [four bits](Self::unpacked).
     Eights4 = 11,
-    /// [`Vectors`](Self::Vectors) in [four bits](Self::unpacked).
-    Vectors4 = 12,
     /// [`Hwio`](Self::Hwio) in [four bits](Self::unpacked).
     Hwio4 = 13,
     /// [`Ohwi`](Self::Ohwi) in [three bits](Self::unpacked).
@@ -108,8 +97,6 @@ pub enum Packing {
     Pairs3 = 15,
     /// [`Eights`](Self::Eights) in [three bits](Self::unpacked).
     Eights3 = 16,
-    /// [`Vectors`](Self::Vectors) in [three bits](Self::unpacked).
-    Vectors3 = 17,
     /// [`Hwio`](Self::Hwio) in [three bits](Self::unpacked).
     Hwio3 = 18,
     /// [`Ohwi`](Self::Ohwi) in [five bits](Self::unpacked).
@@ -118,8 +105,6 @@ pub enum Packing {
     Pairs5 = 20,
     /// [`Eights`](Self::Eights) in [five bits](Self::unpacked).
     Eights5 = 21,
-    /// [`Vectors`](Self::Vectors) in [five bits](Self::unpacked).
-    Vectors5 = 22,
     /// [`Hwio`](Self::Hwio) in [five bits](Self::unpacked).
     Hwio5 = 23,
     /// [`Ohwi`](Self::Ohwi) in [six bits](Self::unpacked).
@@ -128,8 +113,6 @@ pub enum Packing {
     Pairs6 = 25,
     /// [`Eights`](Self::Eights) in [six bits](Self::unpacked).
     Eights6 = 26,
-    /// [`Vectors`](Self::Vectors) in [six bits](Self::unpacked).
-    Vectors6 = 27,
     /// [`Hwio`](Self::Hwio) in [six bits](Self::unpacked).
     Hwio6 = 28,
     /// [`WinogradInt8`](Self::WinogradInt8) in steps of eight rows. Kernels are transformed once per
@@ -139,12 +122,30 @@ pub enum Packing {
     /// rows. The layer multiplies the columns of kernels by [`TILE_TRANSFORM`](super::TILE_TRANSFORM)
     /// while it runs, for Winograd's convolution along columns only, F(4, 3).
     HwioTall = 30,
+    /// For cores with vectors of 16 bytes. [`VECTOR_CHANNELS`] output channels *a*, *b*, *c*, *d* are
+    /// interleaved, with [`VECTOR`] weights of a kernel row at a time:
+    ///
+    /// ```text
+    /// kernel row 0:  a0 … a15   b0 … b15   c0 … c15   d0 … d15   a16 … a31   b16 … b31   …
+    /// kernel row 1:  a0 …
+    /// ```
+    ///
+    /// Kernel rows are padded with zeros to whole vectors, and channels to a multiple of four.
+    Vectors = 31,
+    /// [`Vectors`](Self::Vectors) in [four bits](Self::unpacked).
+    Vectors4 = 32,
+    /// [`Vectors`](Self::Vectors) in [three bits](Self::unpacked).
+    Vectors3 = 33,
+    /// [`Vectors`](Self::Vectors) in [five bits](Self::unpacked).
+    Vectors5 = 34,
+    /// [`Vectors`](Self::Vectors) in [six bits](Self::unpacked).
+    Vectors6 = 35,
 }
 
 /// Number of weights in a vector of [`Packing::Vectors`].
 pub const VECTOR: usize = 16;
-/// Largest number of output channels that [`Packing::Vectors`] interleaves.
-pub const VECTOR_CHANNELS: usize = 64;
+/// Number of output channels that [`Packing::Vectors`] interleaves.
+pub const VECTOR_CHANNELS: usize = 4;
 /// Number of output channels that [`Packing::Winograd`] and [`Packing::WinogradInt8`] interleave.
 pub const SIDE_BY_SIDE: usize = 4;
 /// Number of channels that [`Packing::Eights`] interleaves.
@@ -155,15 +156,6 @@ pub const TILE_ROWS: usize = 4;
 /// have two rows of tiles.
 pub const MAX_STEP_ROWS: usize = 2 * TILE_ROWS;
 
-// Each packing's number is its index.
-const _: () = {
-    let mut number = 0;
-    while number < Packing::ALL.len() {
-        assert!(Packing::ALL[number] as usize == number);
-        number += 1;
-    }
-};
-
 impl Packing {
     /// All packings, in the order of their numbers.
     pub const ALL: [Self; 31] = [
@@ -172,32 +164,32 @@ impl Packing {
         Self::WidePairs,
         Self::Eights,
         Self::Hwio,
-        Self::Vectors,
         Self::Winograd,
         Self::WinogradInt8,
         Self::HwioTiles,
         Self::Ohwi4,
         Self::Pairs4,
         Self::Eights4,
-        Self::Vectors4,
         Self::Hwio4,
         Self::Ohwi3,
         Self::Pairs3,
         Self::Eights3,
-        Self::Vectors3,
         Self::Hwio3,
         Self::Ohwi5,
         Self::Pairs5,
         Self::Eights5,
-        Self::Vectors5,
         Self::Hwio5,
         Self::Ohwi6,
         Self::Pairs6,
         Self::Eights6,
-        Self::Vectors6,
         Self::Hwio6,
         Self::WinogradInt8Tall,
         Self::HwioTall,
+        Self::Vectors,
+        Self::Vectors4,
+        Self::Vectors3,
+        Self::Vectors5,
+        Self::Vectors6,
     ];
 
     /// The possible numbers of bits of a weight.
@@ -221,21 +213,18 @@ impl Packing {
             Some(feature) => feature.is_on(),
             None => true,
         };
-        if there && (number as usize) < Self::ALL.len() {
-            Some(Self::ALL[number as usize])
-        } else {
-            None
-        }
+        if there && (number as usize) < BY_NUMBER.len() { BY_NUMBER[number as usize] } else { None }
     }
 
     /// The feature that a build needs to run the packing with this number.
     pub(crate) const fn feature(number: u8) -> Option<Feature> {
-        if number < Self::Ohwi4 as u8 || number > Self::Hwio6 as u8 {
-            None
-        } else if number < Self::Ohwi3 as u8 {
-            Some(Feature::Int4)
-        } else {
-            Some(Feature::SubByte)
+        if number as usize >= NARROW.len() {
+            return None;
+        }
+        match NARROW[number as usize] {
+            Some((4, _)) => Some(Feature::Int4),
+            Some(_) => Some(Feature::SubByte),
+            None => None,
         }
     }
 
@@ -286,10 +275,7 @@ impl Packing {
     /// The row of [`NARROW`] of a packing of less than eight bits.
     #[inline]
     const fn narrow(self) -> Option<&'static (u8, Self)> {
-        match (self as usize).checked_sub(IN_BYTES) {
-            Some(row) if Feature::Int4.is_on() && row < NARROW.len() => Some(&NARROW[row]),
-            _ => None,
-        }
+        if Feature::Int4.is_on() { NARROW[self as usize].as_ref() } else { None }
     }
 
     /// For weights of less than eight bits: the packing in bytes to which they are unpacked, and in

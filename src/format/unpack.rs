@@ -62,9 +62,6 @@ impl Packing {
         let of_inputs = (taps.start % inputs).is_multiple_of(4)
             && (taps.end % inputs).is_multiple_of(4)
             && (in_column || inputs.is_multiple_of(4));
-        // Whether all channels are in one group of vectors.
-        let group = |channel: usize| channel / VECTOR_CHANNELS;
-        let beside = group(channels.start) == group(channels.end.saturating_sub(1));
         // Whether the channels are multiples of four, without padding.
         let filled = inputs.is_multiple_of(4) && channels.len().is_multiple_of(4);
         match self {
@@ -101,17 +98,16 @@ impl Packing {
                     }
                 }
             }
-            Self::Vectors if in_fours && beside => {
-                let (mut start, step) = begin(Self::Vectors, 1);
+            Self::Vectors if in_fours => {
+                let (first, step) = begin(Self::Vectors, VECTOR_CHANNELS);
                 for (four, tap) in fours.iter_mut().zip(taps.clone().step_by(4)) {
-                    if tap > taps.start {
-                        start = match tap % VECTOR {
-                            0 => at(Self::Vectors, channels.start, tap),
-                            _ => start + 4,
-                        };
-                    }
+                    // Each vector of a channel is followed by those of the other channels.
+                    let vectors = tap / VECTOR - taps.start / VECTOR;
+                    let start = first + (tap - taps.start) + vectors * VECTOR_BESIDE;
                     for (lane, place) in four.iter_mut().enumerate().take(channels.len()) {
-                        if let Some(weights) = from(start + lane * step).first_chunk() {
+                        let (four, beside) = (lane / VECTOR_CHANNELS, lane % VECTOR_CHANNELS);
+                        let weights = from(start + four * step + beside * VECTOR).first_chunk();
+                        if let Some(weights) = weights {
                             *place = *weights;
                         }
                     }
@@ -182,6 +178,9 @@ impl Packing {
         }
     }
 }
+
+/// Number of bytes of a vector of the other channels that are interleaved with one.
+const VECTOR_BESIDE: usize = (VECTOR_CHANNELS - 1) * VECTOR;
 
 /// Reads one weight of each kernel of an output channel, if kernels are stored without the
 /// transform.

@@ -99,6 +99,12 @@ fn causes_are_named() {
         parse(changed(1, |r| r.places = 2.into())),
         Err(Error::Layer { layer: 1, fault: Fault::OutOfBounds(Section::Places) })
     ));
+    // Numbers that no packing has, or none any more.
+    for number in [5, 12, 17, 22, 27, 36, 255] {
+        let fault = Fault::UnknownPacking(number);
+        let refused = parse(changed(1, |r| r.packing = number));
+        assert_eq!(refused.err(), Some(Error::Layer { layer: 1, fault }), "{number}");
+    }
     let mut file = model_file(&network(8, 3));
     file[0] = b'x';
     assert_eq!(parse(file.clone()), Err(Error::BadMagic));

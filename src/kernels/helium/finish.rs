@@ -235,65 +235,89 @@ macro_rules! away_any {
     };
 }
 
-/// Adds a shortcut's value from the table.
-macro_rules! add_shortcut {
-    ($value:literal $shortcut:literal) => {
+/// Adds the biases to the sums; those of the first two columns are loaded. Loads the parameters in
+/// `$parameters` to `q7`. Loads and computations alternate, because they overlap.
+macro_rules! sums {
+    ($parameters:literal) => {
         concat!(
-            "vldrb.s32 q4, [",
-            $shortcut,
-            "], #4\n",
-            "vldrw.u32 q7, [r10, q4, uxtw #2]\n",
-            "vadd.i32 ",
-            $value,
-            ", ",
-            $value,
-            ", q7\n",
-            "vshl.s32 ",
-            $value,
-            ", r9\n",
+            "vldrb.u8 q4, [r1], #16\n",
+            "vadd.i32 q0, q0, q4\n",
+            $parameters,
+            "vadd.i32 q1, q1, q4\n",
+            "vldrw.u32 q2, [r0], #16\n",
+            "vadd.i32 q2, q2, q4\n",
+            "vldrw.u32 q3, [r0], #16\n",
+            "vadd.i32 q3, q3, q4\n",
         )
     };
 }
 
-macro_rules! add_bias {
-    () => {
-        concat!("vldrb.u8 q4, [r1], #16\n", columns!("vadd.i32" "q4"))
+/// Multiplies, and loads shifts to `q4`. `$first` and `$second` follow in the first two columns.
+macro_rules! scale {
+    ($first:literal, $second:literal) => {
+        concat!(
+            sums!("vldrb.u8 q7, [r2], #16\n"),
+            "vqrdmulh.s32 q0, q0, q7\n",
+            "vldrb.s32 q4, [r3], #4\n",
+            "vqrdmulh.s32 q1, q1, q7\n",
+            $first,
+            "vqrdmulh.s32 q2, q2, q7\n",
+            $second,
+            "vqrdmulh.s32 q3, q3, q7\n",
+        )
     };
 }
 
-macro_rules! multiply {
-    () => {
-        concat!("vldrb.u8 q4, [r2], #16\n", columns!("vqrdmulh.s32" "q4"))
+/// Shifts to the left, and multiplies. `$first` is for the first column.
+macro_rules! scale_left {
+    ($first:literal) => {
+        concat!(
+            sums!("vldrb.s32 q7, [r3], #4\n"),
+            "vldrb.u8 q4, [r2], #16\n",
+            "vshl.s32 q0, q0, q7\n",
+            "vqrdmulh.s32 q0, q0, q4\n",
+            "vshl.s32 q1, q1, q7\n",
+            "vqrdmulh.s32 q1, q1, q4\n",
+            "vshl.s32 q2, q2, q7\n",
+            "vqrdmulh.s32 q2, q2, q4\n",
+            "vshl.s32 q3, q3, q7\n",
+            $first,
+            "vqrdmulh.s32 q3, q3, q4\n",
+        )
     };
 }
 
 /// Multiplies, with a shift in either direction.
 macro_rules! scale_any {
-    () => {
+    ($first:literal) => {
         concat!(
-            add_bias!(),
-            "vldrb.s32 q4, [r3]\n",
-            "vmov.i32 q7, #0\n",
-            "vmax.s32 q4, q4, q7\n",
-            columns!("vshl.s32" "q4"),
-            multiply!(),
+            sums!("vldrb.s32 q7, [r3]\n"),
+            "vmov.i32 q4, #0\n",
+            "vmax.s32 q7, q7, q4\n",
+            columns!("vshl.s32" "q7"),
+            "vldrb.u8 q4, [r2], #16\n",
+            columns!("vqrdmulh.s32" "q4"),
             "vldrb.s32 q4, [r3], #4\n",
             "vmov.i32 q7, #0\n",
             "vmin.s32 q4, q4, q7\n",
             each!(away_any),
             columns!("vrshl.s32" "q4"),
+            $first,
         )
     };
 }
 
-/// Narrows to int16, with two columns in each register: `q0` and `q2`.
+/// Narrows to int16, with two columns in each register: `q4` and `q7`. Loads the sums of the first
+/// two columns for the next channels.
 macro_rules! narrow {
     () => {
         concat!(
-            "vqmovnb.s32 q0, q0\n",
-            "vqmovnt.s32 q0, q1\n",
-            "vqmovnb.s32 q2, q2\n",
-            "vqmovnt.s32 q2, q3\n",
+            "vqmovnb.s32 q4, q0\n",
+            "vqmovnt.s32 q4, q1\n",
+            "vldrw.u32 q0, [r0], #16\n",
+            "vqmovnb.s32 q7, q2\n",
+            "vldrw.u32 q1, [r0], #16\n",
+            "vqmovnt.s32 q7, q3\n",
         )
     };
 }
@@ -301,33 +325,77 @@ macro_rules! narrow {
 /// Adds the zero point to two columns at a time.
 macro_rules! add_zero_point {
     () => {
-        concat!(narrow!(), "vqadd.s16 q0, q0, r9\n", "vqadd.s16 q2, q2, r9\n")
+        concat!(narrow!(), "vqadd.s16 q4, q4, r9\n", "vqadd.s16 q7, q7, r9\n")
     };
 }
 
+/// Loads the shortcuts of a column.
+macro_rules! shortcuts {
+    ($shortcut:literal) => {
+        concat!("vldrb.s32 q7, [", $shortcut, "], #4\n")
+    };
+}
+
+/// Adds the values of the loaded shortcuts from the table; `$next` loads those of the next column.
+macro_rules! add_shortcut {
+    ($value:literal, $next:expr) => {
+        concat!(
+            "vldrw.u32 q4, [r10, q7, uxtw #2]\n",
+            "vadd.i32 ",
+            $value,
+            ", ",
+            $value,
+            ", q4\n",
+            $next,
+            "vshl.s32 ",
+            $value,
+            ", r9\n",
+        )
+    };
+}
+
+/// Adds shortcuts; those of the first column are loaded.
 macro_rules! add_shortcuts {
     () => {
-        concat!(each!(add_shortcut), narrow!())
+        concat!(
+            add_shortcut!("q0", shortcuts!("r5")),
+            add_shortcut!("q1", shortcuts!("r6")),
+            add_shortcut!("q2", shortcuts!("r7")),
+            add_shortcut!("q3", ""),
+            narrow!(),
+        )
     };
 }
 
-/// Saturates to int8.
+macro_rules! store {
+    () => {
+        "vstrb.16 q4, [r8, q5]\n vstrb.16 q7, [r8, q6]\n"
+    };
+}
+
+/// Saturates to int8, and stores.
 macro_rules! saturate {
     () => {
-        concat!("vqmovnb.s16 q0, q0\n", "vqmovnb.s16 q2, q2\n")
+        concat!(
+            "vqmovnb.s16 q4, q4\n",
+            "vstrb.16 q4, [r8, q5]\n",
+            "vqmovnb.s16 q7, q7\n",
+            "vstrb.16 q7, [r8, q6]\n",
+        )
     };
 }
 
-/// Clamps to a range within int8.
+/// Clamps to a range within int8, and stores.
 macro_rules! clamp {
     () => {
         concat!(
-            "vdup.16 q4, r11\n",
-            "vmax.s16 q0, q0, q4\n",
-            "vmax.s16 q2, q2, q4\n",
-            "vdup.16 q4, r12\n",
-            "vmin.s16 q0, q0, q4\n",
-            "vmin.s16 q2, q2, q4\n",
+            "vdup.16 q2, r11\n",
+            "vmax.s16 q4, q4, q2\n",
+            "vmax.s16 q7, q7, q2\n",
+            "vdup.16 q2, r12\n",
+            "vmin.s16 q4, q4, q2\n",
+            "vmin.s16 q7, q7, q2\n",
+            store!(),
         )
     };
 }
@@ -344,14 +412,11 @@ macro_rules! clamp {
 ///
 /// `r0` points to [`Args`], and no register is preserved: only the loops of [`sums`](super::sums)
 /// call this. There is at least one channel. For each channel a bias, a mantissa and a shift can be
-/// read, and so can four sums, also for the channels that pad them to a multiple of four. Outputs
-/// can be written at all `places` of every four channels. With a join, shortcuts can be read there,
-/// and the table has 128 aligned words on either side.
+/// read, and so can four sums, also for the channels that pad them to a multiple of four; eight words
+/// after these can be read, too. Outputs can be written at all `places` of every four channels. With
+/// a join, shortcuts can be read there, and the table has 128 aligned words on either side.
 macro_rules! finish {
     ($(#[$doc:meta])* $name:ident: $($step:expr),+) => {
-        finish!($(#[$doc])* $name: $($step),+; "vstrb.16 q0, [r8, q5]\n vstrb.16 q2, [r8, q6]");
-    };
-    ($(#[$doc:meta])* $name:ident: $($step:expr),+; $store:expr) => {
         $(#[$doc])*
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {
@@ -363,14 +428,12 @@ macro_rules! finish {
                 "add r0, r0, #{sums}",
                 "ldm.w r0, {{r0-r12, lr}}",
                 "dlstp.32 lr, lr",
+                "sub r8, r8, #4",
+                "vldrw.u32 q0, [r0], #16",
+                "vldrw.u32 q1, [r0], #16",
                 "2:",
-                "vld40.32 {{q0, q1, q2, q3}}, [r0]",
-                "vld41.32 {{q0, q1, q2, q3}}, [r0]",
-                "vld42.32 {{q0, q1, q2, q3}}, [r0]",
-                "vld43.32 {{q0, q1, q2, q3}}, [r0]!",
-                $($step,)+
-                $store,
                 "add r8, r8, #4",
+                $($step,)+
                 "letp lr, 2b",
                 "pop {{r7, pc}}",
                 places = const offset_of!(Args, places),
@@ -382,26 +445,25 @@ macro_rules! finish {
 
 finish!(
     /// Shifts to the right or none, with zero as the smallest output: 31 instructions for 16.
-    rectify: add_bias!(), multiply!(), "vldrb.s32 q4, [r3], #4", columns!("vrshl.s32" "q4"),
-        add_zero_point!(), saturate!()
+    rectify: scale!("vrshl.s32 q0, q0, q4\n", "vrshl.s32 q1, q1, q4\n"), "vrshl.s32 q2, q2, q4",
+        "vrshl.s32 q3, q3, q4", add_zero_point!(), saturate!()
 );
 finish!(
     /// Shifts to the right: 39 instructions for 16.
-    requantize: add_bias!(), multiply!(), "vldrb.s32 q4, [r3], #4", each!(away),
-        columns!("vrshl.s32" "q4"), add_zero_point!(), saturate!()
+    requantize: scale!("", ""), each!(away), columns!("vrshl.s32" "q4"), add_zero_point!(),
+        saturate!()
 );
 finish!(
     /// Any shifts and any range: 57 instructions for 16.
-    requantize_any: scale_any!(), add_zero_point!(), clamp!()
+    requantize_any: scale_any!(""), add_zero_point!(), clamp!()
 );
 finish!(
     /// Shifts to the left or none: 45 instructions for 16.
-    join: add_bias!(), "vldrb.s32 q4, [r3], #4", columns!("vshl.s32" "q4"), multiply!(),
-        add_shortcuts!(), saturate!()
+    join: scale_left!("vldrb.s32 q7, [r4], #4\n"), add_shortcuts!(), saturate!()
 );
 finish!(
     /// Any shifts and any range: 71 instructions for 16.
-    join_any: scale_any!(), add_shortcuts!(), clamp!()
+    join_any: scale_any!("vldrb.s32 q7, [r4], #4\n"), add_shortcuts!(), clamp!()
 );
 
 /// Adds the values of a shortcut, multiplied by the factor, and the offset; then drops the bits
@@ -456,18 +518,17 @@ macro_rules! store_numbers {
         concat!(
             each!(add_number),
             narrow!(),
-            "vmov.i16 q7, #128
-             vqadd.s16 q0, q0, q7
-             vqadd.s16 q2, q2, q7
+            "vmov.i16 q2, #128
+             vqadd.s16 q4, q4, q2
+             vqadd.s16 q7, q7, q2
              add r8, r8, r12
-             vstrb.16 q0, [r8, q5]
-             vstrb.16 q2, [r8, q6]
-             sub r8, r8, r12
-             vshr.s16 q0, q0, #8
-             vshr.s16 q2, q2, #8
-             vstrb.16 q0, [r8, q5]
-             vstrb.16 q2, [r8, q6]
             ",
+            store!(),
+            "sub r8, r8, r12
+             vshr.s16 q4, q4, #8
+             vshr.s16 q7, q7, #8
+            ",
+            store!(),
         )
     };
 }
@@ -477,11 +538,11 @@ finish!(
     /// A 16-bit stream, with shifts to the left or none: 76 instructions for 16. Offset and factor
     /// take the place of a join's bits and table. The distances from shortcuts and outputs to their
     /// lower bytes take the place of a range.
-    numbers: add_bias!(), "vldrb.s32 q4, [r3], #4", columns!("vshl.s32" "q4"), multiply!();
+    numbers: scale_left!(""),
         store_numbers!()
 );
 #[cfg(feature = "stream16")]
 finish!(
     /// The same for any shifts.
-    numbers_any: scale_any!(); store_numbers!()
+    numbers_any: scale_any!(""), store_numbers!()
 );

@@ -3,26 +3,25 @@
 //! ```text
 //! for each 64 output channels:
 //!     for each four columns of the output:                                   in assembly
-//!         for each kernel row, for each 16 values under it:
-//!             for each two of the channels a, b:
-//!                 sums[a, b][column] += 16 values under the column · 16 weights of a, b
+//!         for each four of the channels, for each two of the columns:
+//!             for each kernel row, for each 16 values under it:
+//!                 sums[channel][column] += 16 values under the column · 16 weights of the channel
 //!         for each four of the channels:
 //!             output[column, channels] = finish(bias + sums)
 //! ```
 //!
-//! `VMLADAVA` adds 16 products to one of the eight even general-purpose registers. Values stay in
-//! vector registers while the weights of all channels are loaded. The sums are therefore loaded
-//! from memory and stored again: one `LDM` and one `STM` for eight. For four columns, a kernel of
-//! three columns at stride 1 reads six pixels, which also stay in registers: three kernel columns
-//! are processed at a time.
+//! `VMLADAVA` adds 16 products to one of the eight even general-purpose registers, in two cycles.
+//! These eight sums, of four channels at two columns, stay in registers for the whole kernel. For
+//! 16 values, two vectors of values and four of weights are loaded, each while a product is
+//! computed: 14 instructions in 16 cycles for 128 multiply-accumulates, as many as the core can
+//! multiply.
 //!
 //! Rows are read in place. The values under four columns are copied into scratch memory if some of
 //! them are padding, or if the last vector reaches beyond the end of the row.
 //!
-//! Instructions: 12.25 for two channels at four columns with 16 values each, which is 0.096 for
-//! each multiply-accumulate; with three kernel columns 32.25 for 48 values, 0.084. Finishing an
-//! output takes 1.9, with a join 2.8. Including all surrounding code, ResNet-8's 3×3 convolutions
-//! at stride 1 take 0.098 for each multiply-accumulate with 64 channels, and 0.14 with 16.
+//! Cycles, as estimated: 49 for 48 values, or 18 for 16 if a kernel row is not a multiple of 48, and
+//! ten more for each eight sums. Finishing an output takes 2.6, with a join 3.2. Including all
+//! surrounding code, ResNet-8 takes 0.20 for each multiply-accumulate, of which 0.125 are products.
 
 #![allow(unsafe_code)]
 
@@ -44,13 +43,13 @@ use super::{Backend, Isa};
 use crate::format::{VECTOR, VECTOR_CHANNELS};
 use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
-use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS, Padding};
+use crate::ops::conv::scratch::{BEFORE_SUMS, vector_entries, vector_unit};
+use crate::ops::conv::{Conv, Finish, GROUP_CHANNELS, PATCH_COLUMNS, Padding};
 use crate::ops::depthwise_conv::DepthwiseConv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::{MAX_KERNEL, Rows, Shortcut, int8_mut, stream16};
 use crate::proved::proved;
 use finish::Finisher;
-use sums::ROUND;
 
 /// The backend for vector instructions of Armv8.1-M. The firmware must have enabled them, like the
 /// floating-point unit.
@@ -79,8 +78,8 @@ impl Backend for Helium {
         };
         let mut start = 0;
         while start < channels {
-            row.channels(start..channels.min(start + VECTOR_CHANNELS));
-            start += VECTOR_CHANNELS;
+            row.channels(start..channels.min(start + GROUP_CHANNELS));
+            start += GROUP_CHANNELS;
         }
     }
 
@@ -159,14 +158,17 @@ struct Args {
     padding: *const i8,
     /// Distance from the values of one column to those of the next.
     step: usize,
-    /// Number of vectors of values of a kernel row; with three kernel columns at a time, of a
-    /// pixel.
-    vectors: usize,
+    /// Number of units of values of a kernel row, and room for their entries; see [`sums`].
+    units: usize,
+    entries: *mut u32,
+    /// Number of bytes of a unit.
+    unit_bytes: usize,
+    /// Weights, and the number of bytes of those of four channels.
     weights: *const i8,
-    /// Number of pairs of channels that are missing to whole rounds of the loops.
-    skip: usize,
-    /// End of the sums.
-    end: *mut i32,
+    four_bytes: usize,
+    /// The sums, and the last eight of them.
+    sums_at: *mut i32,
+    last_sums: *mut i32,
     /// Distance from the outputs of one column to those of the next.
     pixel_bytes: usize,
     /// Address of the shortcuts of the first column, and distance to those of the next.
@@ -203,6 +205,8 @@ struct Row<'r> {
     /// Addresses of the rows under the kernel, and of their copies; null for rows of padding.
     begins: *const *const i8,
     spans: *const *const i8,
+    /// Room for the entries of units of values.
+    entries: *mut u32,
     /// Padding, with the number of bytes of a span.
     padding: *const i8,
     sums: &'r mut [i32],
@@ -226,18 +230,22 @@ impl<'r> Row<'r> {
         begins: &'r mut Begins,
     ) -> Option<Self> {
         let window = &conv.window;
-        let [inputs, channels] = [window.input, window.output].map(|s| usize::from(s.channels));
-        let [input_columns, columns] =
-            [window.input, window.output].map(|s| usize::from(s.columns));
+        let (inputs, channels): (usize, usize) =
+            (window.input.channels.into(), window.output.channels.into());
+        let (input_columns, columns): (usize, usize) =
+            (window.input.columns.into(), window.output.columns.into());
         let [kernel_rows, kernel_columns] = window.kernel;
         let packed = (kernel_columns * inputs).next_multiple_of(VECTOR);
         let step = window.stride[1] * inputs;
         let row_bytes = input_columns * inputs;
-        let sums = PATCH_COLUMNS * channels.next_multiple_of(4).min(VECTOR_CHANNELS);
-        let (sums, spans) = proved!(scratch.split_at_mut_checked(4 * sums))?;
+        let sums = PATCH_COLUMNS * channels.next_multiple_of(VECTOR_CHANNELS).min(GROUP_CHANNELS);
+        let (sums, rest) = proved!(scratch.split_at_mut_checked(4 * (BEFORE_SUMS + sums)))?;
+        let entries = vector_entries([kernel_rows, packed]);
+        let (entries, spans) = proved!(rest.split_at_mut_checked(entries))?;
         let span = ((PATCH_COLUMNS - 1) * step + packed).next_multiple_of(VECTOR);
         let (padding, spans) = proved!(int8_mut(spans).split_at_mut_checked(span))?;
-        let there = conv.weights.len() >= kernel_rows * packed * channels.next_multiple_of(2)
+        let there = conv.weights.len()
+            >= kernel_rows * packed * channels.next_multiple_of(VECTOR_CHANNELS)
             && conv.bias.len() == channels
             && conv.mantissas.len() == channels
             && conv.shifts.len() == channels
@@ -256,13 +264,19 @@ impl<'r> Row<'r> {
         let last = columns.max(1) * step - step + kernel_columns * inputs;
         let mut padded = window.pad_left > 0 || last > row_bytes;
         let (begins, copies) = begins.split_at_mut(MAX_KERNEL);
-        let copy = spans.as_mut_ptr();
-        let under = begins.iter_mut().zip(&mut *copies).zip(rows).take(kernel_rows);
-        for (ky, ((begin, to), row)) in under.enumerate() {
+        let mut copy = spans.as_mut_ptr().cast_const();
+        let mut ky = 0;
+        // There are as many rows and places for pointers.
+        while ky < kernel_rows
+            && let Some(row) = rows.get(ky)
+            && let (Some(begin), Some(to)) = (begins.get_mut(ky), copies.get_mut(ky))
+        {
             let there = row.len() == row_bytes;
             begin.write(if there { row.as_ptr() } else { null() });
-            to.write(if there { copy.wrapping_add(ky * span).cast_const() } else { null() });
+            to.write(if there { copy } else { null() });
             padded |= !there;
+            copy = copy.wrapping_add(span);
+            ky += 1;
         }
         match conv.padding {
             Padding::Same(value) if padded => set(value, padding),
@@ -280,6 +294,7 @@ impl<'r> Row<'r> {
             shortcut,
             begins: begins.as_ptr().cast(),
             spans: copies.as_ptr().cast(),
+            entries: entries.as_mut_ptr().cast(),
             padding: padding.as_ptr(),
             sums: proved!(<[i32]>::mut_from_bytes(sums)).ok()?,
             output,
@@ -294,13 +309,14 @@ impl<'r> Row<'r> {
     fn channels(&mut self, group: Range<usize>) {
         let (conv, step) = (self.conv, self.step);
         let window = &conv.window;
-        let [columns, channels] = [window.output.columns, window.output.channels].map(usize::from);
+        let (columns, channels): (usize, usize) =
+            (window.output.columns.into(), window.output.channels.into());
         let inputs = usize::from(window.input.channels);
         let row_bytes = usize::from(window.input.columns) * inputs;
-        let beside = numbers(&group).next_multiple_of(2);
-        let sums = self.sums.as_mut_ptr();
+        let fours = numbers(&group).div_ceil(VECTOR_CHANNELS);
+        let sums = self.sums.as_mut_ptr().wrapping_add(BEFORE_SUMS);
         let begin = group.start * window.kernel[0] * self.packed;
-        let three = window.kernel[1] == 3 && window.stride[1] == 1 && inputs.is_multiple_of(VECTOR);
+        let unit = vector_unit(self.packed);
         let mut args = Args {
             finish: finish::keep,
             left: 1,
@@ -314,10 +330,13 @@ impl<'r> Row<'r> {
             span_bytes: 0,
             padding: self.padding,
             step,
-            vectors: self.packed / VECTOR,
+            units: self.packed / unit,
+            entries: self.entries,
+            unit_bytes: unit,
             weights: conv.weights.as_ptr().wrapping_add(begin),
-            skip: (beside / 2).wrapping_neg() % ROUND,
-            end: sums.wrapping_add(PATCH_COLUMNS * beside),
+            four_bytes: VECTOR_CHANNELS * window.kernel[0] * self.packed,
+            sums_at: sums,
+            last_sums: sums.wrapping_add((2 * fours - 1) * PATCH_COLUMNS / 2 * VECTOR_CHANNELS),
             pixel_bytes: channels,
             shortcut: null(),
             shortcut_step: 0,
@@ -361,15 +380,12 @@ impl<'r> Row<'r> {
             // these. A table is complete and aligned, or there is no assembly for it. The columns
             // are within the output. Rows are null or rows of the image, and their spans and the
             // padding have room for four columns. A group of columns begins before the end of its
-            // row, and at most the width of the kernel before its start. If three kernel columns
-            // are processed at a time, they are a kernel row of whole vectors.
+            // row, and at most the width of the kernel before its start. There is room for the
+            // entries of all units of the kernel, after the sums, and a row consists of whole units.
             unsafe {
-                if three && fours > 0 {
-                    args.vectors = inputs / VECTOR;
-                    sums::three(&mut args);
-                } else {
-                    args.vectors = self.packed / VECTOR;
-                    sums::one(&mut args);
+                match unit {
+                    VECTOR => sums::by_one(&mut args),
+                    _ => sums::by_three(&mut args),
                 }
             }
             if self.finisher.is_none() {
@@ -383,14 +399,21 @@ impl<'r> Row<'r> {
     fn finish(&mut self, x: usize, count: usize, group: &Range<usize>) {
         let conv = self.conv;
         for column in 0..count {
-            let sums = self.sums.iter().skip(column).step_by(PATCH_COLUMNS);
-            for (o, &sum) in group.clone().zip(sums) {
-                let acc = conv.bias(o).wrapping_add(sum);
+            for (beside, o) in group.clone().enumerate() {
+                let sum = proved!(self.sums.get(place_of_sum(beside, column))).unwrap_or(&0);
+                let acc = conv.bias(o).wrapping_add(*sum);
                 let x = x + column;
                 conv.put(acc, conv.multiplier(o), self.shortcut, x, o, self.output);
             }
         }
     }
+}
+
+/// The index of the sum of a channel of the group at one of four columns: the sums of four channels
+/// at a column are together.
+fn place_of_sum(channel: usize, column: usize) -> usize {
+    let [four, channel] = [channel / VECTOR_CHANNELS, channel % VECTOR_CHANNELS];
+    BEFORE_SUMS + VECTOR_CHANNELS * (PATCH_COLUMNS * four + column) + channel
 }
 
 /// Number of integers in a range. `Range::len` has an assertion that the compiler cannot always

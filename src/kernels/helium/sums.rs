@@ -1,99 +1,103 @@
 //! Sums of products at four columns, for all channels of a group.
+//!
+//! The sums of four channels `a`, `b`, `c`, `d` at two of the columns are in registers, while the
+//! loop runs over all values under the kernel. A vector of values takes eight `VMLADAVA`, of two
+//! cycles each. Each is followed by one other instruction, mostly a load of what later products
+//! need: six vectors, and where the next values are. Loads overlap with multiplications.
+//!
+//! Values are in units of one or three vectors. An entry for each unit has its addresses at the
+//! four columns; two more say how to go on:
+//!
+//! ```text
+//! columns 0 and 1                     columns 2 and 3
+//! values      values                  values      values          for each unit
+//! 0           -weights of abcd        0           0
+//! entries + 8 –                       entries     –
+//! ```
+//!
+//! After columns 0 and 1 the loop goes back to the same weights, and on to the entries of the
+//! columns 2 and 3; after these to the next four channels, and back to the first entries.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
 use super::Args;
 
-/// Number of pairs of channels in a round of the innermost loops.
-pub(super) const ROUND: usize = 8;
-
-/// Loads the weights of a channel, and multiplies them by vectors of values.
-macro_rules! channel {
-    ($add:literal $weights:literal $at:literal: $($sum:literal $values:literal)+) => {
+/// The products of a vector except for the first, and the loads of what the next vector needs.
+/// Eight multiplications take 16 cycles, in which eight other instructions start: two of them,
+/// `$early` and `$late`, are free.
+macro_rules! rest {
+    ($multiply:literal, $early:expr, $late:expr, $next:literal) => {
         concat!(
-            "vldrb.u8 ", $weights, ", [", $at, "], #16\n",
-            $($add, " ", $sum, ", ", $values, ", ", $weights, "\n",)+
+            $early,
+            $multiply,
+            " r8, q1, q4\n",
+            "vldrb.u8 q5, [r9], #16\n",
+            $multiply,
+            " r2, q0, q5\n",
+            "vldrb.u8 q6, [r9], #16\n",
+            $multiply,
+            " r10, q1, q5\n",
+            "vldrb.u8 q7, [r9], #16\n",
+            $multiply,
+            " r4, q0, q6\n",
+            $late,
+            $multiply,
+            " r12, q1, q6\n",
+            "vldrb.u8 q4, [r9], #16\n",
+            $multiply,
+            " r6, q0, q7\n",
+            "vldrb.u8 q0, [r1",
+            $next,
+            "]\n",
+            $multiply,
+            " lr, q1, q7\n",
+            "vldrb.u8 q1, [r3",
+            $next,
+            "]\n",
         )
     };
 }
 
-/// One pair of channels: 12 instructions, or 11 for the first vector.
-macro_rules! one_pair {
-    ($load:literal $add:literal) => {
-        concat!(
-            $load,
-            channel!($add "q4" "r1": "r0" "q0" "r2" "q1" "r4" "q2" "r6" "q3"),
-            channel!($add "q5" "r1": "r8" "q0" "r10" "q1" "r12" "q2" "lr" "q3"),
-            "stm.w r3!, {{r0, r2, r4, r6, r8, r10, r12, lr}}\n",
-        )
+/// The first product of a vector that is not the first of a kernel.
+macro_rules! one {
+    () => {
+        "vmladava.s8 r0, q0, q4\n"
     };
 }
 
-/// One pair of channels with three kernel columns: 32 instructions, or 31 for the first vector.
-macro_rules! three_pair {
-    ($load:literal $add:literal) => {
-        concat!(
-            $load,
-            channel!($add "q6" "r1": "r0" "q0" "r2" "q1" "r4" "q2" "r6" "q3"),
-            channel!($add "q7" "r1": "r8" "q0" "r10" "q1" "r12" "q2" "lr" "q3"),
-            channel!("vmladava.s8" "q6" "r5": "r0" "q1" "r2" "q2" "r4" "q3" "r6" "q4"),
-            channel!("vmladava.s8" "q7" "r5": "r8" "q1" "r10" "q2" "r12" "q3" "lr" "q4"),
-            channel!("vmladava.s8" "q6" "r7": "r0" "q2" "r2" "q3" "r4" "q4" "r6" "q5"),
-            channel!("vmladava.s8" "q7" "r7": "r8" "q2" "r10" "q3" "r12" "q4" "lr" "q5"),
-            "stm.w r3!, {{r0, r2, r4, r6, r8, r10, r12, lr}}\n",
-        )
+/// Stores the sums of the channels before at the second column.
+macro_rules! store {
+    ("early") => {
+        "strd r8, r10, [r5, #-16]\n"
+    };
+    ("late") => {
+        "strd r12, lr, [r5, #-8]\n"
     };
 }
 
-/// The innermost loops, over the pairs of channels: label `4` for the first vector, `5` for the
-/// others.
-macro_rules! loops {
-    ($pair:ident) => {
-        concat!(
-            ".p2align 2\n",
-            "4:\n",
-            ".rept 8\n",
-            $pair!("" "vmladav.s8"),
-            ".endr\n",
-            "cmp r3, r9\n",
-            "bne.w 4b\n",
-            "ldr r0, [sp, #20]\n",
-            "str r0, [sp, #16]\n",
-            "b 6f\n",
-            ".p2align 2\n",
-            "5:\n",
-            ".rept 8\n",
-            $pair!("ldm.w r3, {{r0, r2, r4, r6, r8, r10, r12, lr}}\n" "vmladava.s8"),
-            ".endr\n",
-            "cmp r3, r9\n",
-            "bne.w 5b\n",
-            "6:\n",
-        )
+/// Moves on to the values of the next unit.
+macro_rules! next {
+    () => {
+        "ldrd r1, r3, [r11], #16\n"
     };
 }
 
-/// A function that makes outputs of groups of four columns. Its parameters are the code for each
-/// group, for each kernel row, and for each vector of values.
+/// A function that makes outputs of groups of four columns. Its parameters are the code for the
+/// first unit of values and the start of the loop `4` over the others, which may be within the first
+/// unit, what ends a first unit that is the last, and what compares `r5` with `r7` unless the loop
+/// does.
+///
+/// The sums of four channels at the second column are stored while the next products are computed,
+/// those before the first in a place that is not used.
 ///
 /// ```text
-/// r0 arguments, or a sum   r1 weights   r3 r9 sums, where they end
-/// r0 r2 r4 r6  sums of a at the columns   r8 r10 r12 lr  of b
-/// [sp] of the loops   [sp, 16] where the next begins   [sp, 20] where those after the first do
-/// [sp, 24] where the first does   [sp, 28] kernel rows   [sp, 32] how many are left
-/// [sp, 36] where the sums begin   [sp, 40] arguments   [sp, 44] where the four begins in its rows
+/// r0 r2 r4 r6  sums of a, b, c, d at the first column   r8 r10 r12 lr  at the second
+/// r1 r3 values of the columns   r5 r7 where the sums, and the last of them, are stored
+/// r9 weights   r11 entries   q0 q1 values   q4 q5 q6 q7 weights   [sp] arguments
 /// ```
-///
-/// The first round of a loop may start in its middle, so that all others are whole.
 macro_rules! fours {
-    (
-        $(#[$doc:meta])*
-        $name:ident: $pair:ident, $first_bytes:literal, $others_bytes:literal,
-        four: $($four:literal)+,
-        row: $($row:literal)+,
-        vector: $($vector:literal)+,
-        next: $($next:literal)+
-    ) => {
+    ($(#[$doc:meta])* $name:ident: $first:expr, $others:expr, $alone:expr, $compare:literal) => {
         $(#[$doc])*
         #[unsafe(naked)]
         pub(super) unsafe extern "C" fn $name(args: &mut Args) {
@@ -101,8 +105,8 @@ macro_rules! fours {
                 ".cpu cortex-m55",
                 "push {{r4-r11, lr}}",
                 "vpush {{d8-d15}}",
-                "sub sp, sp, #52",
-                "str r0, [sp, #40]",
+                "sub sp, sp, #4",
+                "str r0, [sp]",
                 // Columns that are missing to four repeat the last.
                 "ldr r3, [r0, #{count}]",
                 "sub r3, r3, #1",
@@ -136,21 +140,21 @@ macro_rules! fours {
                 "vadd.i16 q2, q2, q0",
                 "vstrw.32 q1, [r0, #{places}]",
                 "vstrw.32 q2, [r0, #{places} + 16]",
-                // Where the loops start.
-                "ldr r2, [r0, #{skip}]",
-                "adr.w r3, 4f",
-                "mov r1, #{first_bytes}",
-                "mla r3, r2, r1, r3",
-                "orr r3, r3, #1", // Thumb
-                "adr.w r4, 5f",
-                "mov r1, #{others_bytes}",
-                "mla r4, r2, r1, r4",
-                "orr r4, r4, #1",
-                "strd r4, r3, [sp, #20]",
+                // The entries behind those of the units.
+                "ldr r1, [r0, #{kernel_rows}]",
+                "ldrd r2, r3, [r0, #{units}]",
+                "ldr r4, [r0, #{four_bytes}]",
+                "mul r1, r1, r2",
+                "add r1, r3, r1, lsl #4",
+                "rsb r4, r4, #0",
+                "mov r2, #0",
+                "strd r2, r4, [r1], #8",
+                "strd r2, r2, [r1], #8",
+                "add r4, r3, #8",
+                "str r4, [r1]",
+                "str r3, [r1, #8]",
                 // The next four columns.
                 "1:",
-                "ldr r1, [sp, #24]",
-                "str r1, [sp, #16]",
                 "ldrd r2, r1, [r0, #{at}]",
                 "ldrd r3, r4, [r0, #{rows}]",
                 "cmp r2, #0",
@@ -164,64 +168,87 @@ macro_rules! fours {
                 "ldr r3, [r0, #{spans}]",
                 "ldr r4, [r0, #{kernel_rows}]",
                 "7:",
-                "strd r3, r4, [sp, #28]",
-                "str r2, [sp, #44]",
-                "ldr r9, [r0, #{end}]",
-                "ldr r1, [r0, #{sums}]",
-                "str r1, [sp, #36]",
-                $($four,)+
-                // The next kernel row.
+                "vldrw.u32 q1, [r0, #{columns}]",
+                "ldrd r6, r11, [r0, #{units}]",
+                "ldr r5, [r0, #{unit_bytes}]",
+                "mov r12, r11",
+                // The entries of the next kernel row.
                 "2:",
-                "ldr r3, [sp, #28]",
-                "ldr r2, [r3], #4",
-                "str r3, [sp, #28]",
-                "ldr r3, [sp, #44]",
-                "cbnz r2, 7f",
-                "mov r3, #0",
-                "ldr r2, [r0, #{padding}]",
+                "ldr r7, [r3], #4",
+                "dls lr, r6",
+                "cbz r7, 6f",
+                "add r7, r7, r2",
                 "7:",
-                "add r11, r2, r3",
-                $($row,)+
-                // The next vector.
+                "vadd.i32 q0, q1, r7",
                 "3:",
-                $($vector,)+
-                "ldr r3, [sp, #36]",
-                "ldr pc, [sp, #16]",
-                loops!($pair),
-                $($next,)+
-                "bne.w 3b",
-                "ldr r2, [sp, #32]",
-                "ldr r0, [sp, #40]",
-                "subs r2, r2, #1",
-                "str r2, [sp, #32]",
-                "bne.w 2b",
+                "vstrw.32 q0, [r12], #16",
+                "vadd.i32 q0, q0, r5",
+                "le lr, 3b",
+                "subs r4, r4, #1",
+                "bne 2b",
+                "ldr r9, [r0, #{weights}]",
+                "ldrd r1, r3, [r11], #16",
+                "ldrd r5, r7, [r0, #{sums_at}]",
+                "vldrb.u8 q4, [r9], #16",
+                "vldrb.u8 q0, [r1]",
+                "b 4f",
+                "6:",
+                "ldr r7, [r0, #{padding}]",
+                "b 7b",
+                "4:",
+                "vldrb.u8 q1, [r3]",
+                // The next four channels at two columns.
+                "vmladav.s8 r0, q0, q4",
+                "5:",
+                $first,
+                $others,
+                "b.w 4b",
+                $alone,
+                "6:",
+                "vmladava.s8 r12, q1, q6",
+                "ldr r11, [r11]",
+                "vmladava.s8 r6, q0, q7",
+                "add r9, r9, r3",
+                "vmladava.s8 lr, q1, q7",
+                $compare,
+                "7:",
+                "beq 8f",
+                "ldrd r1, r3, [r11], #16",
+                "vldrb.u8 q4, [r9], #16",
+                "strd r0, r2, [r5], #32",
+                "vldrb.u8 q0, [r1]",
+                "vmladav.s8 r0, q0, q4",
+                "vldrb.u8 q1, [r3]",
+                "strd r4, r6, [r5, #-24]",
+                "b.w 5b",
+                "8:",
+                "stm.w r5, {{r0, r2, r4, r6, r8, r10, r12, lr}}",
+                "ldr r0, [sp]",
                 "ldr r1, [r0, #{finish}]",
                 "blx r1",
-                "ldr r0, [sp, #40]",
+                "ldr r0, [sp]",
                 "ldr r1, [r0, #{left}]",
-                "subs r1, r1, #1",
-                "beq 9f",
-                "str r1, [r0, #{left}]",
-                "ldr r1, [r0, #{at}]",
-                "ldr r2, [r0, #{step}]",
-                "add r1, r1, r2, lsl #2",
-                "str r1, [r0, #{at}]",
-                "ldr r1, [r0, #{output}]",
-                "ldr r2, [r0, #{pixel_bytes}]",
-                "add r1, r1, r2, lsl #2",
-                "str r1, [r0, #{output}]",
                 "ldr r2, [r0, #{shortcut_step}]",
                 "vldrw.u32 q0, [r0, #{shortcuts}]",
+                "subs r1, r1, #1",
                 "lsl r2, r2, #2",
+                "beq 9f",
+                "ldr r3, [r0, #{at}]",
+                "ldr r4, [r0, #{step}]",
                 "vadd.i32 q0, q0, r2",
+                "ldr r5, [r0, #{output}]",
+                "ldr r6, [r0, #{pixel_bytes}]",
                 "vstrw.32 q0, [r0, #{shortcuts}]",
+                "add r3, r3, r4, lsl #2",
+                "add r5, r5, r6, lsl #2",
+                "str r1, [r0, #{left}]",
+                "str r3, [r0, #{at}]",
+                "str r5, [r0, #{output}]",
                 "b.w 1b",
                 "9:",
-                "add sp, sp, #52",
+                "add sp, sp, #4",
                 "vpop {{d8-d15}}",
                 "pop {{r4-r11, pc}}",
-                first_bytes = const $first_bytes,
-                others_bytes = const $others_bytes,
                 count = const offset_of!(Args, count),
                 step = const offset_of!(Args, step),
                 columns = const offset_of!(Args, columns),
@@ -230,17 +257,17 @@ macro_rules! fours {
                 shortcuts = const offset_of!(Args, shortcuts),
                 pixel_bytes = const offset_of!(Args, pixel_bytes),
                 places = const offset_of!(Args, places),
-                skip = const offset_of!(Args, skip),
                 fill = sym fill,
                 padding = const offset_of!(Args, padding),
                 spans = const offset_of!(Args, spans),
                 rows = const offset_of!(Args, rows),
                 kernel_rows = const offset_of!(Args, kernel_rows),
-                end = const offset_of!(Args, end),
-                sums = const offset_of!(Args, sums),
+                units = const offset_of!(Args, units),
+                unit_bytes = const offset_of!(Args, unit_bytes),
+                four_bytes = const offset_of!(Args, four_bytes),
+                sums_at = const offset_of!(Args, sums_at),
                 weights = const offset_of!(Args, weights),
                 at = const offset_of!(Args, at),
-                vectors = const offset_of!(Args, vectors),
                 finish = const offset_of!(Args, finish),
                 left = const offset_of!(Args, left),
                 output = const offset_of!(Args, output),
@@ -250,88 +277,56 @@ macro_rules! fours {
 }
 
 fours!(
-    /// Each column has one series of values in a kernel row.
-    ///
-    /// ```text
-    /// q0 … q3 values of the columns   q4 q5 weights   r5 vectors left   [sp] the next values
-    /// ```
+    /// Units of one vector: 18 cycles.
     ///
     /// # Safety
     ///
-    /// There is at least one group of four columns, one kernel row, one vector of values in it, and
-    /// two channels. The weights of all of these can be read, and from `sums` to `end` four sums
-    /// for each channel can be written. `skip` rounds the channels' pairs up to whole rounds.
-    /// `rows` and `spans` have a pointer for each kernel row, both null if the row is padding. In
-    /// the rows, vectors of values can be read at each column of a group that begins from 0 to
-    /// `last_at`. The requirements of [`fill`] and `finish` are met.
-    one: one_pair, 44, 48,
-    four: "ldr r1, [r0, #{weights}]",
-    row:
-        "ldr r5, [r0, #{vectors}]"
-        "add r0, r0, #{columns}"
-        "ldm r0, {{r4, r6, r8, r10}}"
-        "add r4, r4, r11"
-        "add r6, r6, r11"
-        "add r8, r8, r11"
-        "add r10, r10, r11"
-        "stm sp, {{r4, r6, r8, r10}}",
-    vector:
-        "ldm sp, {{r4, r6, r8, r10}}"
-        "vldrb.u8 q0, [r4], #16"
-        "vldrb.u8 q1, [r6], #16"
-        "vldrb.u8 q2, [r8], #16"
-        "vldrb.u8 q3, [r10], #16"
-        "stm sp, {{r4, r6, r8, r10}}",
-    next: "subs r5, r5, #1"
+    /// There is at least one group of four columns, one kernel row, and one unit of values in it.
+    /// There is room for an entry of each unit of a kernel, and for two more. The weights of all
+    /// units can be read for whole fours of channels, which have `four_bytes` bytes, and 16 sums of
+    /// each four can be written from `sums_at` to the eight at `last_sums`, and four words before. `rows` and `spans` have
+    /// a pointer for each kernel row, both null if the row is padding. In the rows, units of values
+    /// can be read at each column of a group that begins from 0 to `last_at`. No address of values
+    /// is zero. The requirements of [`fill`] and `finish` are met.
+    by_one: concat!(
+            rest!(
+                "vmladav.s8",
+                concat!(store!("early"), next!()),
+                concat!(store!("late"), "cbz r1, 3f\n"),
+                ""
+            ),
+            one!(),
+        ),
+        concat!("4:\n", rest!("vmladava.s8", next!(), "cbz r1, 6f\n", ""), one!()),
+        // The first vector is the last.
+        "3:
+         vmladav.s8 r12, q1, q6
+         ldr r11, [r11]
+         vmladav.s8 r6, q0, q7
+         add r9, r9, r3
+         vmladav.s8 lr, q1, q7
+         cmp r5, r7
+         b 7f",
+        "cmp r5, r7"
 );
 
 fours!(
-    /// Kernels of three columns at stride 1, with pixels of whole vectors: four columns read six
-    /// pixels.
-    ///
-    /// ```text
-    /// q0 … q5 values of the pixels   q6 q7 weights   r1 r5 r7 weights of the kernel columns
-    /// r11 values   [sp] vectors left   [sp, 4] from pixel to pixel
-    /// [sp, 8] from the weights of a kernel column to those of the next
-    /// ```
+    /// Units of three vectors: 49 cycles.
     ///
     /// # Safety
     ///
-    /// As for [`one`], with `vectors` for a pixel, three times that number for a column, and no
-    /// column missing.
-    three: three_pair, 124, 128,
-    four:
-        "ldr r7, [r0, #{weights}]"
-        "ldr r2, [r0, #{vectors}]"
-        "ldr r3, [r0, #{step}]"
-        "sub r1, r9, r1"
-        "mul r1, r1, r2"
-        "strd r2, r3, [sp]"
-        "str r1, [sp, #8]",
-    row:
-        "ldr r3, [sp, #8]"
-        "ldr r2, [r0, #{vectors}]"
-        "mov r1, r7"
-        "str r2, [sp]"
-        "add r5, r7, r3"
-        "add r7, r5, r3",
-    vector:
-        "ldr r0, [sp, #4]"
-        "add r2, r11, r0"
-        "vldrb.u8 q0, [r11], #16"
-        "vldrb.u8 q1, [r2]"
-        "add r2, r2, r0"
-        "vldrb.u8 q2, [r2]"
-        "add r2, r2, r0"
-        "vldrb.u8 q3, [r2]"
-        "add r2, r2, r0"
-        "vldrb.u8 q4, [r2]"
-        "add r2, r2, r0"
-        "vldrb.u8 q5, [r2]",
-    next:
-        "ldr r0, [sp]"
-        "subs r0, r0, #1"
-        "str r0, [sp]"
+    /// As for [`by_one`].
+    by_three: concat!(rest!("vmladav.s8", store!("early"), store!("late"), ", #16"), one!()),
+        concat!(
+            "4:\n",
+            rest!("vmladava.s8", "", "cmp r5, r7\n", ", #32"),
+            one!(),
+            rest!("vmladava.s8", next!(), "cbz r1, 6f\n", ""),
+            one!(),
+            rest!("vmladava.s8", "", "", ", #16"),
+            one!(),
+        ),
+        "", ""
 );
 
 /// Copies the values under the kernel at four columns: padding, values of the row, padding.

@@ -44,6 +44,23 @@ pub(crate) fn kept_channels(taps: usize, channels: usize) -> usize {
     channels.min(if taps > CHUNK_TAPS { half } else { EIGHT })
 }
 
+/// Number of words before the sums of kernels for [`Packing::Vectors`], which these may overwrite.
+pub(crate) const BEFORE_SUMS: usize = 4;
+
+/// Number of bytes of the units in which kernels for [`Packing::Vectors`] read a kernel row of `row`
+/// bytes, which are whole vectors: one vector or three.
+#[inline(always)]
+pub(crate) fn vector_unit(row: usize) -> usize {
+    if row.is_multiple_of(3 * VECTOR) { 3 * VECTOR } else { VECTOR }
+}
+
+/// Number of bytes of the entries of all units of a kernel, and of two more: a word for each of the
+/// columns.
+#[inline(always)]
+pub(crate) fn vector_entries([rows, row]: [usize; 2]) -> usize {
+    4 * PATCH_COLUMNS * (rows * (row / vector_unit(row)) + 2)
+}
+
 /// Number of output columns in a tile of [`Packing::Winograd`].
 pub const TILE_COLUMNS: usize = 4;
 /// Number of tiles that kernels for Winograd packings compute at a time.
@@ -314,13 +331,15 @@ pub(in crate::ops) fn scratch_for(packing: Packing, window: &Window) -> u64 {
             let transformed = 2 * TILE_POSITIONS * (tiles + SIDE_BY_SIDE);
             return (transformed + UNDER_TILES) as u64 * inputs as u64;
         }
-        // The values under the kernel for several columns, a row of padding of the same size, and a
-        // sum for each channel and column.
+        // The values under the kernel for several columns, a row of padding of the same size, a sum
+        // for each channel and column, and the entries of units of values.
         Packing::Vectors => {
-            let sums = channels.next_multiple_of(4).min(VECTOR_CHANNELS);
+            let sums = channels.next_multiple_of(VECTOR_CHANNELS).min(GROUP_CHANNELS);
             let step = window.stride[1] * usize::from(window.input.channels);
-            let span = (PATCH_COLUMNS - 1) * step + row.next_multiple_of(VECTOR);
-            PATCH_COLUMNS * 4 * sums + (1 + rows) * span.next_multiple_of(VECTOR)
+            let row = row.next_multiple_of(VECTOR);
+            let span = ((PATCH_COLUMNS - 1) * step + row).next_multiple_of(VECTOR);
+            let sums = 4 * (BEFORE_SUMS + PATCH_COLUMNS * sums);
+            sums + vector_entries([rows, row]) + (1 + rows) * span
         }
         // Unpacked above.
         _ => 0,

@@ -69,8 +69,8 @@ const CYCLES: [(&str, f64); 8] = [
     ("Cortex-M3", 1.7),
     ("Cortex-M4", 1.45),
     ("Cortex-M7", 0.8),
-    ("Cortex-M55", 1.6),
-    ("Cortex-M85", 1.6),
+    ("Cortex-M55", 1.1),
+    ("Cortex-M85", 1.1),
     ("RV32", 1.04),
 ];
 

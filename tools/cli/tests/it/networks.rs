@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use crate::shell::succeed;
-use brooklet::format::VECTOR_CHANNELS;
-use brooklet::ops::conv::PATCH_COLUMNS;
+use brooklet::format::VECTOR;
+use brooklet::ops::conv::{GROUP_CHANNELS, PATCH_COLUMNS};
 use brooklet_files::text::thousands;
 use brooklet_firmware::{Board, Registry};
 use brooklet_plan::model_file::{HostBackend, ModelFile};
@@ -19,9 +19,9 @@ use serde_json::Value;
 const BOARDS: [&str; 2] = ["qemu-mps3-an547", "qemu-riscv-virt"];
 
 /// Maximum scratch memory of the boards' packings; the first board's is for 1×1 convolutions with
-/// 1,024 channels at stride 2: sums, and two spans of four columns.
-const SCRATCH: u64 =
-    (PATCH_COLUMNS * 4 * VECTOR_CHANNELS + 2 * (2 * PATCH_COLUMNS - 1) * 1024) as u64;
+/// 1,024 channels at stride 2: sums, entries of vectors, and two spans of four columns.
+const SCRATCH: u64 = (PATCH_COLUMNS * 4 * (GROUP_CHANNELS + 1024 / VECTOR + 2)
+    + 2 * (2 * PATCH_COLUMNS - 1) * 1024) as u64;
 
 /// A network's name in the table, and how it is made; an ensemble has several.
 type Network = (&'static str, &'static [&'static str]);

@@ -1,7 +1,9 @@
 //! The kernel that computes a layer, and its work.
 
 use brooklet::Shape;
-use brooklet::format::{LayerRecord, MAX_STEP_ROWS, Operator, Packing, TILE_ROWS, VECTOR};
+use brooklet::format::{
+    LayerRecord, MAX_STEP_ROWS, Operator, Packing, TILE_ROWS, VECTOR, VECTOR_CHANNELS,
+};
 use brooklet::ops::Window;
 use brooklet::ops::conv::{
     CHUNK_TAPS, PATCH_COLUMNS, Strip, TILE_COLUMNS, TILE_LANES, TILES, TallBlock, TallStrip,
@@ -227,11 +229,14 @@ fn work_of_conv(layer: &LayerRecord, input: Shape) -> (&'static str, usize, usiz
             (name, patches * taps * channels, patches * taps, patches * chunks * channels)
         }
         Packing::Vectors => {
-            let vectors = kernel_rows * (kernel_columns * inputs).div_ceil(VECTOR);
+            let vectors = (kernel_columns * inputs).div_ceil(VECTOR);
             let fours = rows * columns.div_ceil(PATCH_COLUMNS);
-            let three = kernel_columns == 3 && layer.stride[1] == 1 && inputs % VECTOR == 0;
-            let name = if three { "vectors by three" } else { "vectors" };
-            (name, fours * channels.div_ceil(2) * vectors, fours * vectors, fours)
+            let (name, units) = match vectors % 3 {
+                0 => ("vectors by three", kernel_rows * vectors / 3),
+                _ => ("vectors", kernel_rows * vectors),
+            };
+            let products = fours * channels.div_ceil(VECTOR_CHANNELS) * kernel_rows * vectors;
+            (name, products, fours * units, fours)
         }
         // Weights in fewer bits than a byte are handled above.
         _ => {

@@ -140,6 +140,19 @@ pub enum Packing {
     Vectors5 = 34,
     /// [`Vectors`](Self::Vectors) in [six bits](Self::unpacked).
     Vectors6 = 35,
+    /// For vectors with lanes of 32 bits, each of which multiplies four bytes. Sixteen output channels
+    /// *a* … *p* are interleaved, with four weights of each in the order of [`Ohwi`](Self::Ohwi):
+    ///
+    /// ```text
+    /// a0 a1 a2 a3   b0 b1 b2 b3   …   p0 p1 p2 p3   a4 a5 a6 a7   …
+    /// ```
+    ///
+    /// Kernel rows are padded with zeros to a multiple of four weights, and channels to a multiple of
+    /// sixteen.
+    Sixteens = 36,
+    /// [`Sixteens`](Self::Sixteens) for kernels of three rows by three columns at stride 1, in steps of
+    /// eight rows. Weights are read an eighth as often.
+    SixteensTall = 37,
 }
 
 /// Number of weights in a vector of [`Packing::Vectors`].
@@ -158,7 +171,7 @@ pub const MAX_STEP_ROWS: usize = 2 * TILE_ROWS;
 
 impl Packing {
     /// All packings, in the order of their numbers.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::Ohwi,
         Self::Pairs,
         Self::WidePairs,
@@ -190,6 +203,8 @@ impl Packing {
         Self::Vectors3,
         Self::Vectors5,
         Self::Vectors6,
+        Self::Sixteens,
+        Self::SixteensTall,
     ];
 
     /// The possible numbers of bits of a weight.
@@ -262,6 +277,8 @@ impl Packing {
             Self::Hwio6 => "hwio-6",
             Self::WinogradInt8Tall => "winograd-int8-tall",
             Self::HwioTall => "hwio-tall",
+            Self::Sixteens => "sixteens",
+            Self::SixteensTall => "sixteens-tall",
         }
     }
 
@@ -350,7 +367,7 @@ impl Packing {
     pub const fn rows_a_step(self) -> usize {
         match self {
             Self::Winograd | Self::WinogradInt8 | Self::HwioTiles => TILE_ROWS,
-            Self::WinogradInt8Tall | Self::HwioTall => MAX_STEP_ROWS,
+            Self::WinogradInt8Tall | Self::HwioTall | Self::SixteensTall => MAX_STEP_ROWS,
             _ => 1,
         }
     }

@@ -8,7 +8,7 @@ use super::layout::{Element, Layout, Order};
 pub(super) const ALL: u8 = 16;
 
 /// Number of rows of the tables: each packing's row has the packing's number.
-const ROWS: usize = Packing::Vectors6 as usize + 1;
+const ROWS: usize = Packing::SixteensTall as usize + 1;
 
 /// The packings by their numbers.
 pub(super) static BY_NUMBER: [Option<Packing>; ROWS] = {
@@ -102,6 +102,9 @@ const fn layout(packing: Packing) -> Layout {
         Packing::WidePairs => Layout { order: EvenFirst, element: Int16, ..pairs },
         Packing::Eights => Layout { channels_log2: 3, fill_log2: [3, 1], ..OHWI },
         Packing::Vectors => Layout { channels_log2: 2, taps_log2: 4, fill_log2: [2, 4], ..OHWI },
+        Packing::Sixteens | Packing::SixteensTall => {
+            Layout { channels_log2: 4, taps_log2: 2, fill_log2: [4, 2], ..OHWI }
+        }
         Packing::Hwio | Packing::HwioTall => hwio,
         Packing::HwioTiles => Layout { element: Position, ..hwio },
         Packing::WinogradInt8 | Packing::WinogradInt8Tall => kernels,

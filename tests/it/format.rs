@@ -100,7 +100,7 @@ fn causes_are_named() {
         Err(Error::Layer { layer: 1, fault: Fault::OutOfBounds(Section::Places) })
     ));
     // Numbers that no packing has, or none any more.
-    for number in [5, 12, 17, 22, 27, 36, 255] {
+    for number in [5, 12, 17, 22, 27, 38, 255] {
         let fault = Fault::UnknownPacking(number);
         let refused = parse(changed(1, |r| r.packing = number));
         assert_eq!(refused.err(), Some(Error::Layer { layer: 1, fault }), "{number}");

@@ -20,7 +20,7 @@ use core::arch::x86_64::{
 
 use zerocopy::little_endian::I32;
 
-use super::{Four, LANES, Lanes, Vectors, Walk, with_features};
+use super::{BLOCKS, Four, LANES, Lanes, Vectors, Walk, with_features};
 use crate::quant::{Clamp, Requantizers};
 
 /// Number of output channels whose weights are transposed together.
@@ -47,11 +47,6 @@ impl Vectors for Avx2 {
     #[inline(always)]
     fn value(activation: i8) -> i16 {
         activation.into()
-    }
-
-    #[inline(always)]
-    fn correction(self, _: &[Four]) -> Lanes {
-        [0; LANES]
     }
 
     #[inline(always)]
@@ -84,17 +79,27 @@ impl Vectors for Avx2 {
     }
 
     #[inline(always)]
-    fn multiply(self, weights: &[Four], values: &[[i16; 4]], walk: Walk, sums: &mut [Lanes]) {
-        let (pairs, rest) = sums.as_chunks_mut::<2>();
-        let mut column = 0;
-        for pair in pairs {
-            // SAFETY: as before.
-            unsafe { multiply(weights, &values[column..], walk, pair) }
-            column += 2 * walk.column;
-        }
-        for one in rest.as_chunks_mut::<1>().0 {
-            // SAFETY: as before.
-            unsafe { multiply(weights, &values[column..], walk, one) }
+    fn multiply(
+        self,
+        weights: &[Four],
+        values: &[i16],
+        walk: Walk,
+        sums: [&mut [Lanes]; BLOCKS],
+        _: Option<&mut [Lanes; BLOCKS]>,
+    ) {
+        let block = if sums[1].is_empty() { weights.len() } else { weights.len() / BLOCKS };
+        for (sums, weights) in sums.into_iter().zip(weights.chunks(block)) {
+            let (pairs, rest) = sums.as_chunks_mut::<2>();
+            let mut column = 0;
+            for pair in pairs {
+                // SAFETY: as before.
+                unsafe { multiply(weights, &values[column..], walk, pair) }
+                column += 2 * walk.column;
+            }
+            for one in rest.as_chunks_mut::<1>().0 {
+                // SAFETY: as before.
+                unsafe { multiply(weights, &values[column..], walk, one) }
+            }
         }
     }
 }
@@ -155,17 +160,13 @@ fn transpose(weights: &[i8], step: usize, [lanes, length]: [usize; 2], fours: &m
 /// See [`Vectors::multiply`].
 #[inline]
 #[target_feature(enable = "avx2")]
-fn multiply<const N: usize>(
-    weights: &[Four],
-    values: &[[i16; 4]],
-    walk: Walk,
-    sums: &mut [Lanes; N],
-) {
+fn multiply<const N: usize>(weights: &[Four], values: &[i16], walk: Walk, sums: &mut [Lanes; N]) {
     let mut acc = [[_mm256_setzero_si256(); 4]; N];
     for (row, weights) in weights.chunks_exact(walk.run).enumerate() {
-        let mut columns = [&values[..0]; N];
+        let mut columns: [&[[i16; 4]]; N] = [&[]; N];
         for (n, column) in columns.iter_mut().enumerate() {
-            *column = &values[row * walk.row + n * walk.column..][..weights.len()];
+            let values = &values[row * walk.row + n * walk.column..][..4 * weights.len()];
+            *column = &values.as_chunks().0[..weights.len()];
         }
         for (i, weights) in weights.iter().enumerate() {
             let mut values = [_mm256_setzero_si256(); N];

@@ -24,10 +24,11 @@ use core::arch::x86_64::{
 
 use zerocopy::little_endian::I32;
 
-use super::{Four, LANES, Lanes, Vectors, Walk, dots, with_count, with_features};
-use crate::ops::conv::Conv;
-use crate::ops::{Rows, Shortcut};
+use super::{BLOCKS, Four, LANES, Lanes, Vectors, Walk, with_count, with_features};
 use crate::quant::{Clamp, Requantizers};
+
+/// Number of columns whose sums are in registers.
+const COLUMNS: usize = 8;
 
 /// The backend for x86-64 with AVX-512 VNNI.
 #[derive(Debug, Clone, Copy)]
@@ -55,27 +56,9 @@ impl Vectors for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn conv_otherwise(
-        self,
-        conv: &Conv<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        output: &mut [i8],
-    ) -> bool {
+    fn terms(self, table: &[I32; 256], bytes: [i8; LANES]) -> Lanes {
         // SAFETY: `self` is the proof that the core has all that `detect` asks for: AVX-512 F, BW, DQ,
         // VL and VNNI.
-        unsafe { dots::conv(self, conv, rows, shortcut, output) }
-    }
-
-    #[inline(always)]
-    fn correction(self, weights: &[Four]) -> Lanes {
-        // SAFETY: as before.
-        unsafe { correction(weights) }
-    }
-
-    #[inline(always)]
-    fn terms(self, table: &[I32; 256], bytes: [i8; LANES]) -> Lanes {
-        // SAFETY: as before.
         unsafe { terms(table, bytes) }
     }
 
@@ -98,44 +81,51 @@ impl Vectors for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn multiply(self, weights: &[Four], values: &[[u8; 4]], walk: Walk, sums: &mut [Lanes]) {
-        for (n, sums) in sums.chunks_mut(8).enumerate() {
-            let values = &values[n * 8 * walk.column..];
-            // SAFETY: as before.
-            unsafe { columns(weights, values, walk, sums) }
-        }
+    fn multiply(
+        self,
+        weights: &[Four],
+        values: &[u8],
+        walk: Walk,
+        sums: [&mut [Lanes]; BLOCKS],
+        corrections: Option<&mut [Lanes; BLOCKS]>,
+    ) {
+        // SAFETY: as before.
+        unsafe { multiply(weights, values, walk, sums, corrections) }
     }
 }
 
-/// [`multiply`] for up to eight columns.
+/// See [`Vectors::multiply`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn columns(weights: &[Four], values: &[[u8; 4]], walk: Walk, sums: &mut [Lanes]) {
-    with_count!(sums.len(), N => if let Some(sums) = sums.first_chunk_mut::<N>() {
-        multiply(weights, values, walk, sums);
-    });
-}
-
-/// See [`Vectors::correction`].
-#[inline]
-#[target_feature(enable = "avx512f,avx512vnni")]
-fn correction(weights: &[Four]) -> Lanes {
-    // Four sums, because each product waits for the one before it in the same sum.
-    let mut acc = [_mm512_setzero_si512(); 4];
-    // The unsigned value 128.
-    let unsigned = _mm512_set1_epi8(i8::MIN);
-    let (four, rest) = weights.as_chunks::<4>();
-    for weights in four {
-        for (acc, weights) in acc.iter_mut().zip(weights) {
-            *acc = _mm512_dpbusd_epi32(*acc, unsigned, vector(weights));
+fn multiply(
+    weights: &[Four],
+    values: &[u8],
+    walk: Walk,
+    [first, second]: [&mut [Lanes]; BLOCKS],
+    mut corrections: Option<&mut [Lanes; BLOCKS]>,
+) {
+    if second.is_empty() {
+        for (n, sums) in first.chunks_mut(COLUMNS).enumerate() {
+            let values = &values[n * COLUMNS * walk.column..];
+            let corrections = corrections.take().and_then(|all| all.first_chunk_mut());
+            with_count!(sums.len(), N => if let Some(sums) = sums.first_chunk_mut::<N>() {
+                columns([weights], values, walk, [sums], corrections);
+            });
         }
+        return;
     }
-    let [mut a, b, c, d] = acc;
-    for weights in rest {
-        a = _mm512_dpbusd_epi32(a, unsigned, vector(weights));
+    let (a, b) = weights.split_at(weights.len() / 2);
+    let pairs = first.chunks_mut(COLUMNS).zip(second.chunks_mut(COLUMNS));
+    for (n, (first, second)) in pairs.enumerate() {
+        let values = &values[n * COLUMNS * walk.column..];
+        let corrections = corrections.take();
+        with_count!(first.len(), N => {
+            let sums = (first.first_chunk_mut::<N>(), second.first_chunk_mut::<N>());
+            if let (Some(first), Some(second)) = sums {
+                columns([a, b], values, walk, [first, second], corrections);
+            }
+        });
     }
-    let sum = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
-    zerocopy::transmute!(_mm512_sub_epi32(_mm512_setzero_si512(), sum))
 }
 
 /// See [`Vectors::terms`].
@@ -249,35 +239,79 @@ fn transpose(weights: &[i8], step: usize, [lanes, length]: [usize; 2], fours: &m
     }
 }
 
-/// See [`Vectors::multiply`].
+/// [`multiply`] for `N` columns and `B` blocks of output channels.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn multiply<const N: usize>(
-    weights: &[Four],
-    values: &[[u8; 4]],
+fn columns<const N: usize, const B: usize>(
+    weights: [&[Four]; B],
+    values: &[u8],
     walk: Walk,
-    sums: &mut [Lanes; N],
+    sums: [&mut [Lanes; N]; B],
+    corrections: Option<&mut [Lanes; B]>,
 ) {
-    let mut acc = [_mm512_setzero_si512(); N];
-    for (acc, sums) in acc.iter_mut().zip(&*sums) {
-        *acc = zerocopy::transmute!(*sums);
-    }
-    for (row, weights) in weights.chunks_exact(walk.run).enumerate() {
-        let mut columns = [&values[..0]; N];
-        for (n, column) in columns.iter_mut().enumerate() {
-            *column = &values[row * walk.row + n * walk.column..][..weights.len()];
+    let acc = match corrections {
+        None => products::<N, B, false>(weights, values, walk).0,
+        Some(corrections) => {
+            let (acc, too_much) = products::<N, B, true>(weights, values, walk);
+            for (correction, too_much) in corrections.iter_mut().zip(too_much) {
+                let before: __m512i = zerocopy::transmute!(*correction);
+                *correction = zerocopy::transmute!(_mm512_sub_epi32(before, too_much));
+            }
+            acc
         }
-        for (i, weights) in weights.iter().enumerate() {
-            let weights = vector(weights);
-            for (acc, column) in acc.iter_mut().zip(columns) {
+    };
+    for (sums, acc) in sums.into_iter().zip(acc) {
+        for (sums, acc) in sums.iter_mut().zip(acc) {
+            let before: __m512i = zerocopy::transmute!(*sums);
+            *sums = zerocopy::transmute!(_mm512_add_epi32(before, acc));
+        }
+    }
+}
+
+/// The sums of products at `N` columns, of `B` blocks of output channels; with `CORRECTS` also those of the
+/// weights and 128.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn products<const N: usize, const B: usize, const CORRECTS: bool>(
+    weights: [&[Four]; B],
+    values: &[u8],
+    walk: Walk,
+) -> ([[__m512i; N]; B], [__m512i; B]) {
+    // The unsigned value 128.
+    let unsigned = _mm512_set1_epi8(i8::MIN);
+    let mut too_much = [_mm512_setzero_si512(); B];
+    let mut acc = [[_mm512_setzero_si512(); N]; B];
+    let rows = weights[0].len() / walk.run;
+    for row in 0..rows {
+        // Not mapped: closures would be compiled without the vector instructions.
+        let mut runs: [&[Four]; B] = [&[]; B];
+        for (run, weights) in runs.iter_mut().zip(weights) {
+            *run = &weights[row * walk.run..][..walk.run];
+        }
+        let mut columns: [&[[u8; 4]]; N] = [&[]; N];
+        for (n, column) in columns.iter_mut().enumerate() {
+            let values = &values[row * walk.row + n * walk.column..][..4 * walk.run];
+            *column = &values.as_chunks().0[..walk.run];
+        }
+        for i in 0..walk.run {
+            let mut weights = [_mm512_setzero_si512(); B];
+            for (weights, run) in weights.iter_mut().zip(runs) {
+                *weights = vector(&run[i]);
+            }
+            if CORRECTS {
+                for (too_much, weights) in too_much.iter_mut().zip(weights) {
+                    *too_much = _mm512_dpbusd_epi32(*too_much, unsigned, weights);
+                }
+            }
+            for (n, column) in columns.iter().enumerate() {
                 let values = _mm512_set1_epi32(i32::from_le_bytes(column[i]));
-                *acc = _mm512_dpbusd_epi32(*acc, values, weights);
+                for (acc, weights) in acc.iter_mut().zip(weights) {
+                    acc[n] = _mm512_dpbusd_epi32(acc[n], values, weights);
+                }
             }
         }
     }
-    for (sums, acc) in sums.iter_mut().zip(acc) {
-        *sums = zerocopy::transmute!(acc);
-    }
+    (acc, too_much)
 }
 
 #[inline]

@@ -77,10 +77,10 @@ impl Block {
     }
 }
 
-/// The parameters of a block's channels from `o` on. Those of lanes without a channel are zero; what such
-/// lanes make is not written.
+/// The parameters or values of a block's channels from `o` on. Those of lanes without a channel are zero, or
+/// whatever follows; what such lanes make is not written.
 #[inline(always)]
-fn from<T: Copy + Default>(parameters: &[T], o: usize) -> [T; LANES] {
+pub(super) fn from<T: Copy + Default>(parameters: &[T], o: usize) -> [T; LANES] {
     let parameters = &parameters[o..];
     match parameters.first_chunk() {
         Some(parameters) => *parameters,
@@ -93,7 +93,7 @@ fn from<T: Copy + Default>(parameters: &[T], o: usize) -> [T; LANES] {
 }
 
 #[inline(always)]
-fn integers(numbers: &[I32; LANES]) -> Lanes {
+pub(super) fn integers(numbers: &[I32; LANES]) -> Lanes {
     let mut integers = [0; LANES];
     for (integer, number) in integers.iter_mut().zip(numbers) {
         *integer = number.get();

@@ -242,6 +242,15 @@ impl HostBackend {
         Self::FASTEST_FIRST.into_iter().filter(|backend| backend.kernels().is_ok())
     }
 
+    /// Whether it multiplies with the vectors of this machine.
+    pub(crate) fn has_vectors(self) -> bool {
+        match self {
+            Self::Auto => Self::of_this_machine().next().is_some_and(Self::has_vectors),
+            Self::Avx2 | Self::Avx512Vnni => true,
+            Self::Portable | Self::Reference => false,
+        }
+    }
+
     fn kernels(self) -> Result<HostKernels, ModelProblem> {
         match self {
             Self::Auto | Self::Reference => Ok(HostKernels::Reference(Reference)),

@@ -11,6 +11,7 @@ use brooklet_import::Channels;
 use brooklet_import::Imported;
 use brooklet_import::network::Network;
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
+use brooklet_plan::packing::packed_for_simulator;
 use brooklet_plan::program::Program;
 use brooklet_quantize::advice::advice;
 use brooklet_quantize::compare;
@@ -129,7 +130,8 @@ pub(super) fn compare(args: &Args) -> Result<Compared> {
     let layers = layers.map_err(|error| failed(&args.network, error))?;
 
     let float = float_logits(&args.network, &network, &data, count)?;
-    let simulator = file.simulator(HostBackend::Auto)?;
+    let packed = packed_for_simulator(&file, HostBackend::Auto)?;
+    let simulator = packed.simulator(HostBackend::Auto)?;
     let bar = progress(count, "in int8");
     let answers = answers(&simulator, &data, 0..count, || bar.inc(1))?;
     bar.finish_and_clear();

@@ -16,6 +16,7 @@ use crate::report::schema::Reported;
 use crate::report::{percent, table};
 use brooklet_files::{InputData, InputPath, Limit, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
+use brooklet_plan::packing::packed_for_simulator;
 use brooklet_quantize::array;
 use brooklet_quantize::data::Dataset;
 use brooklet_quantize::evaluate::{
@@ -223,7 +224,8 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         (Some(path), None) => Some(float_answers(path, range.clone(), &[model.classes()])?),
         (None, _) => None,
     };
-    let simulator = file.simulator(args.backend)?;
+    let packed = packed_for_simulator(&file, args.backend)?;
+    let simulator = packed.simulator(args.backend)?;
     let bar = progress(range.len(), "evaluating");
     let start = Instant::now();
     let answers = answers(&simulator, &data, range, || bar.inc(1))?;

@@ -1,6 +1,7 @@
 //! The model file of a program, and its accuracy.
 
 use brooklet_plan::model_file::{HostBackend, ModelFile, ModelProblem};
+use brooklet_plan::packing::packed_for_simulator;
 use brooklet_plan::plan::Plan;
 use brooklet_plan::program::Program;
 use brooklet_plan::self_test;
@@ -82,7 +83,8 @@ pub(in crate::commands) fn judge(
     data: &Dataset,
     float: Array2<f32>,
 ) -> Result<Score> {
-    let simulator = file.simulator(HostBackend::Auto)?;
+    let packed = packed_for_simulator(file, HostBackend::Auto)?;
+    let simulator = packed.simulator(HostBackend::Auto)?;
     let count = float.nrows();
     let bar = progress(count, "evaluating");
     let answers = answers(&simulator, data, 0..count, || bar.inc(1))?;

@@ -20,8 +20,9 @@
 //! them are padding, or if the last vector reaches beyond the end of the row.
 //!
 //! Cycles, as estimated: 146 for 144 values of three kernel rows, 50 for 48 values, or 18 for 16 if a
-//! kernel row is not a multiple of 48, and ten more for each eight sums. Finishing an output takes 2.6, with a join 3.2. Including all
-//! surrounding code, ResNet-8 takes 0.20 for each multiply-accumulate, of which 0.125 are products.
+//! kernel row is not a multiple of 48, and ten more for each eight sums. Finishing an output takes
+//! 2.6, with a join 3.2. Including all surrounding code, ResNet-8 takes 0.20 for each
+//! multiply-accumulate, of which 0.125 are products.
 
 #![allow(unsafe_code)]
 

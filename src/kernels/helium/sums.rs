@@ -284,10 +284,10 @@ fours!(
     /// There is at least one group of four columns, one kernel row, and one unit of values in it.
     /// There is room for an entry of each unit of a kernel, and for two more. The weights of all
     /// units can be read for whole fours of channels, which have `four_bytes` bytes, and 16 sums of
-    /// each four can be written from `sums_at` to the eight at `last_sums`, and four words before. `rows` and `spans` have
-    /// a pointer for each kernel row, both null if the row is padding. In the rows, units of values
-    /// can be read at each column of a group that begins from 0 to `last_at`. No address of values
-    /// is zero. The requirements of [`fill`] and `finish` are met.
+    /// each four can be written from `sums_at` to the eight at `last_sums`, and four words before.
+    /// `rows` and `spans` have a pointer for each kernel row, both null if the row is padding. In the
+    /// rows, units of values can be read at each column of a group that begins from 0 to `last_at`.
+    /// No address of values is zero. The requirements of [`fill`] and `finish` are met.
     by_one: concat!(
             rest!(
                 "vmladav.s8",

@@ -14,11 +14,13 @@ pub(crate) fn value(node: NodeId) -> String {
     format!("n{node}")
 }
 
-/// Encodes some nodes of a network as ONNX, opset 17, in NCHW with an open batch size.
+/// Encodes some nodes of a network as ONNX, opset 17, in NCHW with an open batch size. The operators of
+/// `others` take the place of those of their nodes.
 ///
 /// Nodes outside that they read are inputs; all values have four dimensions.
 pub(crate) fn encode(
     network: &Network,
+    others: &[(NodeId, Op)],
     nodes: &RangeInclusive<NodeId>,
     read: &BTreeSet<NodeId>,
 ) -> ModelProto {
@@ -26,7 +28,9 @@ pub(crate) fn encode(
     for id in nodes.clone() {
         let node = &network.nodes[id];
         let inputs = node.inputs.iter().map(|&input| value(input)).collect();
-        Encoder { graph: &mut graph, id, inputs, attribute: vec![] }.encode(&node.op);
+        let other = others.iter().find(|(other, _)| *other == id);
+        let op = other.map_or(&node.op, |(_, op)| op);
+        Encoder { graph: &mut graph, id, inputs, attribute: vec![] }.encode(op);
     }
     for &id in read {
         let [height, width, channels] = network.nodes[id].shape;

@@ -21,33 +21,6 @@ use crate::network::{Ending, Function, Network, NodeId, Op, Output, Shape};
 /// Maximum number of images that go through the float network at once.
 pub const BATCH: usize = 25;
 
-/// A network in which operators can be replaced for a while, without copying all weights each time.
-pub(crate) struct Changed(Network);
-
-impl Changed {
-    pub(crate) fn new(network: &Network) -> Self {
-        Self(network.clone())
-    }
-
-    /// Passes `visit` the network with the operators of these nodes replaced.
-    pub(crate) fn with<R>(
-        &mut self,
-        others: Vec<(NodeId, Op)>,
-        visit: impl FnOnce(&Network) -> R,
-    ) -> R {
-        let swap = |network: &mut Network, others: Vec<(NodeId, Op)>| -> Vec<(NodeId, Op)> {
-            let swapped = |(node, op): (NodeId, Op)| {
-                (node, std::mem::replace(&mut network.nodes[node].op, op))
-            };
-            others.into_iter().map(swapped).collect()
-        };
-        let before = swap(&mut self.0, others);
-        let result = visit(&self.0);
-        swap(&mut self.0, before);
-        result
-    }
-}
-
 /// The outputs of each unit for a batch, `[images, channels, height, width]`.
 pub struct Maps<'b> {
     input: ArrayView4<'b, f32>,
@@ -99,9 +72,18 @@ impl FloatModel {
         network: &Network,
         nodes: RangeInclusive<NodeId>,
     ) -> Result<FloatModel, EngineError> {
+        Self::part_with(network, &[], nodes)
+    }
+
+    /// [`part`](Self::part), with other operators in place of those of some nodes.
+    pub(crate) fn part_with(
+        network: &Network,
+        others: &[(NodeId, Op)],
+        nodes: RangeInclusive<NodeId>,
+    ) -> Result<FloatModel, EngineError> {
         let inputs = nodes.clone().flat_map(|node| &network.nodes[node].inputs);
         let read: BTreeSet<NodeId> = inputs.copied().filter(|node| !nodes.contains(node)).collect();
-        let bytes = encode(network, &nodes, &read).encode_to_vec();
+        let bytes = encode(network, others, &nodes, &read).encode_to_vec();
         let mut options = ModelOptions::with_all_ops();
         options.enable_optimization(false).prepack_weights(true);
         let model = options.load(bytes).map_err(EngineError::new)?;

@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::data::{Dataset, Preprocess};
 use crate::error::{DataError, EngineError, QuantizeError};
-use crate::forward::{BATCH, Changed, FloatModel};
+use crate::forward::{BATCH, FloatModel};
 use crate::fuse::{Fused, Unit};
 use crate::memory::Memory;
 use crate::network::{Conv, Network, NodeId, Op};
@@ -90,7 +90,6 @@ pub fn learn(
     mut done: impl FnMut(),
 ) -> Result<(Learned, Vec<f64>), QuantizeError> {
     let float = FloatModel::new(network)?;
-    let mut changed = Changed::new(network);
     let mut learned = Learned::new();
     let mut layers: Vec<Layer> = Vec::new();
     let mut live = Live::new();
@@ -126,8 +125,8 @@ pub fn learn(
             let weights = learner.conv(conv, again, &inputs, &targets, rng);
             let op = Op::Conv(weights.dequantize(conv, &input_scales));
             learned.insert(unit.node, weights);
-            let part = |network: &Network| FloatModel::part(network, unit.node..=unit.output);
-            quantized = Some(changed.with(vec![(unit.node, op)], part)?);
+            let nodes = unit.node..=unit.output;
+            quantized = Some(FloatModel::part_with(network, &[(unit.node, op)], nodes)?);
         }
         let layer = fused.layer(unit, &layers, ranges, preprocess, &learned)?;
         let model = quantized.as_ref().unwrap_or(&float);

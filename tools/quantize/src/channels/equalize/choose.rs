@@ -8,7 +8,7 @@ use super::factors::{Factors, MOST, Sets, snapped};
 use crate::channels::images::{Images, MARGIN};
 use crate::data::Dataset;
 use crate::error::{EngineError, QuantizeError};
-use crate::forward::{Changed, FloatModel, squared_error};
+use crate::forward::{FloatModel, squared_error};
 use crate::fuse::{Fused, Unit, given};
 use crate::memory::Memory;
 use crate::network::{Network, NodeId, Op};
@@ -96,7 +96,6 @@ pub fn choose(
         }
         done();
     }
-    let mut changed = Changed::new(network);
     for images in unseen.chunks(batch) {
         let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
@@ -106,8 +105,7 @@ pub fn choose(
                 let wrong = part.rounded(at, &model, fused, &map, logits)?;
                 part.tried[at].maps += squared_error(wrong.view(), maps.logits());
                 let others = part.rounded_weights(at, network, fused);
-                let with = |changed: &Network| part.made_with(changed, &model, fused, &map);
-                let wrong = changed.with(others, with)?;
+                let wrong = part.made_with(&others, &model, fused, &map)?;
                 part.tried[at].weights += squared_error(wrong.view(), maps.logits());
             }
         }
@@ -217,19 +215,20 @@ impl Group {
         model.output(&with(fused, first, &made, map), logits)
     }
 
-    /// The logits of `changed`, in which the weights behind the part's first map differ from those
-    /// of `model`. If only one unit reads the map, the layers after it run in `model`.
+    /// The logits with `others`, the operators behind the part's first map, in place of those of
+    /// `model`. If only one unit reads the map, the layers after it run in `model`.
     fn made_with<'m>(
         &self,
-        changed: &Network,
+        others: &[(NodeId, Op)],
         model: &FloatModel,
         fused: &Fused<'_>,
         map: &impl Fn(usize) -> ArrayView4<'m, f32>,
     ) -> Result<Array4<f32>, EngineError> {
-        let (first, logits) = (self.units[0], changed.logits());
+        let (network, first) = (fused.network, self.units[0]);
+        let logits = network.logits();
         let mut readers = self.readers(fused);
         if let (Some((index, reader)), None) = (readers.next(), readers.next()) {
-            let part = FloatModel::part(changed, reader.node..=reader.output)?;
+            let part = FloatModel::part_with(network, others, reader.node..=reader.output)?;
             let shortcut = reader.shortcut.map(|(shortcut, _)| shortcut);
             let other = shortcut.filter(|&shortcut| shortcut != reader.input);
             let read = [Some(reader.input), other].into_iter().flatten();
@@ -240,7 +239,7 @@ impl Group {
             }
             return model.output(&given(fused, index, output.view(), map), logits);
         }
-        let changed = FloatModel::part(changed, fused.nodes_from(first + 1))?;
+        let changed = FloatModel::part_with(network, others, fused.nodes_from(first + 1))?;
         changed.output(&given(fused, first, map(first), map), logits)
     }
 
@@ -315,7 +314,6 @@ mod tests {
         let batch = data.batch(0..3).unwrap();
         let model = FloatModel::new(&network).unwrap();
         let maps = model.maps(batch.view(), &fused).unwrap();
-        let mut changed = Changed::new(&network);
         let mut alone = 0;
         for unit in 1..fused.units.len() - 1 {
             let factors = Factors::ones(&network);
@@ -329,13 +327,10 @@ mod tests {
             let mut whole = network.clone();
             others.iter().for_each(|(node, op)| whole.nodes[*node].op = op.clone());
             let expected = FloatModel::new(&whole).unwrap().run(batch.view()).unwrap();
-            let with =
-                |changed: &Network| group.made_with(changed, &model, &fused, &|unit| maps.of(unit));
-            let made = changed.with(others, with).unwrap();
+            let made = group.made_with(&others, &model, &fused, &|unit| maps.of(unit)).unwrap();
             assert!(made.iter().eq(expected.iter()), "{unit}");
             assert!(!made.iter().eq(maps.logits().iter()), "{unit}: nothing was rounded");
         }
         assert!(alone > 1);
-        assert_eq!(changed.with(Vec::new(), Network::clone), network);
     }
 }

@@ -80,6 +80,7 @@ fn float_layer(
         Computation::Multiply => Op::Multiply,
         Computation::Concat => Op::Concat,
         Computation::Pad(pads) => Op::Conv(Conv::padding(channels, *pads)),
+        Computation::Border(border) => Op::Border(*border),
         Computation::Spread => Op::Conv(Conv::spreading(channels)),
         Computation::Part(conv) => Op::Conv(conv.clone()),
         Computation::Subsample(subsample) => Op::Subsample(*subsample),

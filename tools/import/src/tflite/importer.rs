@@ -7,8 +7,8 @@ use super::graph::Graph;
 use super::schema::{corrupt, operator_name};
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{
-    self, Activation, AveragePool, Ending, Function, NodeId, Pads, QuantizedConstant, Shape,
-    Subsample, TfliteFunction, Window, check_extents,
+    self, Activation, AveragePool, Border, Ending, Function, NodeId, Pads, QuantizedConstant,
+    Shape, Subsample, TfliteFunction, Window, check_extents,
 };
 use crate::rewrite::view::View;
 
@@ -38,6 +38,8 @@ pub(super) enum Computation {
     Concat,
     /// Zeros around the map.
     Pad(Pads),
+    /// Rows and columns of the map around it.
+    Border(Border),
     /// A map whose only channel is repeated `channels` times.
     Spread,
     /// A part of a map: a convolution whose weights are 0 and 1.

@@ -119,7 +119,13 @@ fn quantized_node(
         }
         Computation::Affine { operation: None, .. } => {
             return Err(unsupported(
-                "DIV by a constant in an int8 network",
+                "DIV by a constant, or NEG, in an int8 network",
+                "give the float network, which brooklet quantizes itself",
+            ));
+        }
+        Computation::Border(_) => {
+            return Err(unsupported(
+                "MIRROR_PAD in an int8 network",
                 "give the float network, which brooklet quantizes itself",
             ));
         }

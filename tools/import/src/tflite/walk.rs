@@ -11,15 +11,28 @@ use crate::network::Shape;
 use crate::rewrite::view::View;
 
 impl Importer<'_, '_> {
-    /// Adds the output of an operator.
+    /// Adds the outputs of an operator.
     pub(super) fn add(&mut self, operator: &Operator<'_>, source: &str) -> Result<(), Problem> {
-        let &[output] = &operator.outputs[..] else {
-            let name = operator_name(operator.code);
-            return match function(&name) {
-                Ok(_) => Err(corrupt(format!("{} outputs", operator.outputs.len()))),
+        let name = operator_name(operator.code);
+        match &operator.outputs[..] {
+            &[output] => self.add_output(operator, source, output),
+            outputs if matches!(name.as_str(), "SPLIT" | "SPLIT_V") => {
+                outputs.iter().try_for_each(|&output| self.add_output(operator, source, output))
+            }
+            outputs => match function(&name) {
+                Ok(_) => Err(corrupt(format!("{} outputs", outputs.len()))),
                 Err(unknown) => Err(unknown),
-            };
-        };
+            },
+        }
+    }
+
+    /// Adds one output of an operator.
+    fn add_output(
+        &mut self,
+        operator: &Operator<'_>,
+        source: &str,
+        output: i32,
+    ) -> Result<(), Problem> {
         let out = self.graph.tensor(output)?;
         let name = &operator_name(operator.code);
         let call = Call { operator, name, source, output };

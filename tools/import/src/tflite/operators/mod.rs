@@ -18,7 +18,7 @@ use crate::error::Problem;
 pub(super) type Function = fn(&mut Importer<'_, '_>, &Call<'_>) -> Result<Made, Problem>;
 
 /// The operators, by their names in TFLite.
-const OPERATORS: [(&str, Function); 45] = [
+const OPERATORS: [(&str, Function); 49] = [
     ("ABS", activation::function),
     ("ADD", sums::arithmetic),
     ("ARG_MAX", activation::ending),
@@ -44,7 +44,9 @@ const OPERATORS: [(&str, Function); 45] = [
     ("MAX_POOL_2D", pool::pool_2d),
     ("MEAN", pool::reduce),
     ("MINIMUM", sums::larger),
+    ("MIRROR_PAD", parts::mirror_pad),
     ("MUL", sums::arithmetic),
+    ("NEG", sums::negative),
     ("PAD", parts::pad),
     ("PADV2", parts::pad),
     ("PRELU", activation::prelu),
@@ -58,6 +60,8 @@ const OPERATORS: [(&str, Function); 45] = [
     ("SLICE", parts::slice),
     ("SOFTMAX", activation::softmax),
     ("SPACE_TO_BATCH_ND", spaced::to_batch),
+    ("SPLIT", parts::split),
+    ("SPLIT_V", parts::split),
     ("SQRT", activation::function),
     ("SQUEEZE", parts::reshape),
     ("STRIDED_SLICE", parts::strided_slice),

@@ -1,7 +1,7 @@
 //! Operators that change the layout of a map, pad it, or select a part of it.
 
 use crate::error::{Problem, unsupported};
-use crate::network::{Activation, Conv, Shape, check_extents};
+use crate::network::{Activation, Border, Conv, Repeats, Shape, check_extents};
 use crate::rewrite::view::View;
 use crate::tflite::call::{Call, Made};
 use crate::tflite::graph::Operator;
@@ -166,7 +166,7 @@ pub(super) fn strided_slice(
         Ok(view) => Ok(Made::View(view)),
         Err(_) => {
             let ranges = ranges(importer, call, [begin, end, strides])?;
-            selected(importer, call, &ranges)
+            selected(importer, call, call.input(0)?, &ranges)
         }
     }
 }
@@ -188,7 +188,84 @@ pub(super) fn slice(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<
     };
     let ranges: Option<Vec<Taken>> = (0..sizes.len()).map(range).collect();
     let ranges = ranges.ok_or_else(|| corrupt("a slice beyond the end of a map"))?;
-    selected(importer, call, &ranges)
+    selected(importer, call, call.input(0)?, &ranges)
+}
+
+/// SPLIT and SPLIT_V: the range of one output along a dimension. The ranges follow one another.
+pub(super) fn split(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
+    let (map, dim) = if call.name == "SPLIT" { (1, 0) } else { (0, 2) };
+    let (at, outputs) = (call.input(map)?, &call.operator.outputs);
+    same_quantization(importer, at, call.output)?;
+    let sizes = importer.graph.tensor(at)?.shape.clone();
+    let dim = importer.constants.ints(call.input(dim)?)?.first().copied().unwrap_or(0);
+    let dim = if dim < 0 { dim.saturating_add(sizes.len() as i64) } else { dim };
+    let (Some(dim), Some(part)) = (
+        usize::try_from(dim).ok().filter(|&dim| dim < sizes.len()),
+        outputs.iter().position(|&output| output == call.output),
+    ) else {
+        return Err(corrupt("a split along a dimension that the map does not have"));
+    };
+    let whole = i64::from(sizes[dim].max(1));
+    let mut counts = match call.name {
+        "SPLIT" => vec![whole / outputs.len() as i64; outputs.len()],
+        _ => importer.constants.ints(call.input(1)?)?,
+    };
+    // One of the counts may be what is left.
+    let given = counts.iter().filter(|&&count| count >= 0);
+    let given = given.fold(0i64, |sum, &count| sum.saturating_add(count));
+    if let Some(rest) = counts.iter_mut().find(|count| **count == -1) {
+        *rest = whole.saturating_sub(given);
+    }
+    let sum = counts.iter().fold(0i64, |sum, &count| sum.saturating_add(count));
+    if counts.len() != outputs.len() || counts.iter().any(|&count| count < 1) || sum != whole {
+        return Err(corrupt(format!("a split of {whole} positions into parts of {counts:?}")));
+    }
+    let first: i64 = counts[..part].iter().sum();
+    let range = |at: usize| match at == dim {
+        true => Taken { first: first as usize, step: 1, count: counts[part] as usize },
+        false => Taken { first: 0, step: 1, count: sizes[at].max(1) as usize },
+    };
+    let ranges: Vec<Taken> = (0..sizes.len()).map(range).collect();
+    selected(importer, call, at, &ranges)
+}
+
+/// MIRROR_PAD: rows and columns of the map around it.
+pub(super) fn mirror_pad(
+    importer: &mut Importer<'_, '_>,
+    call: &Call<'_>,
+) -> Result<Made, Problem> {
+    let at = call.input(0)?;
+    let amounts = importer.constants.ints(call.input(1)?)?;
+    same_quantization(importer, at, call.output)?;
+    let symmetric = call.options().number(0, 0i8)? == 1;
+    let sizes: Option<Vec<usize>> = amounts.iter().map(|&n| usize::try_from(n).ok()).collect();
+    let pads = match sizes.as_deref() {
+        Some(&[0, 0, left, right, 0, 0]) => [0, left, 0, right],
+        Some(&[0, 0, top, bottom, left, right, 0, 0]) => [top, left, bottom, right],
+        _ => {
+            return Err(unsupported(
+                format!("pads by {amounts:?} with values of the map"),
+                "only height and width of a map can be padded so",
+            ));
+        }
+    };
+    let repeats = match symmetric {
+        // The first row beyond the edge repeats the edge, the second its neighbour.
+        true if pads.iter().any(|&pad| pad > 1) => {
+            return Err(unsupported(
+                "pads by more than one symmetrically",
+                "mode REFLECT is supported, and SYMMETRIC by one row or column",
+            ));
+        }
+        true => Repeats::Edge,
+        false => Repeats::Mirrored,
+    };
+    let node = importer.settle(importer.view(at)?, call.source, at)?;
+    let [height, width, channels] = importer.layers[node].shape;
+    let shape = [height + pads[0] + pads[2], width + pads[1] + pads[3], channels];
+    check_extents(&shape, "output")?;
+    let op = Computation::Border(Border { pads, repeats });
+    Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, Activation::None))))
 }
 
 /// Positions along a dimension: `first`, `first + step`, …
@@ -255,9 +332,9 @@ fn ranges(
 fn selected(
     importer: &mut Importer<'_, '_>,
     call: &Call<'_>,
+    at: i32,
     ranges: &[Taken],
 ) -> Result<Made, Problem> {
-    let at = call.input(0)?;
     let mut node = importer.settle(importer.view(at)?, call.source, at)?;
     let of = |axis: usize| {
         // A map with two dimensions has no rows, and a vector has neither rows nor columns.

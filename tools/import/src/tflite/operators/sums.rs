@@ -58,6 +58,16 @@ pub(super) fn arithmetic(
     Ok(Made::Layer(importer.push(call.layer(op, nodes, shape, activation))))
 }
 
+/// NEG: the map times −1.
+pub(super) fn negative(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
+    let at = call.input(0)?;
+    let node = importer.settle(importer.view(at)?, call.source, at)?;
+    let shape = importer.layers[node].shape;
+    let (factors, offsets) = (vec![-1.0; shape[2]], vec![0.0; shape[2]]);
+    let op = Computation::Affine { factors, offsets, operation: None };
+    Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, Activation::None))))
+}
+
 /// Arithmetic with one value, or one per channel: a bias, or a part of a batch norm or of the
 /// image's normalization.
 fn affine(

@@ -262,7 +262,8 @@ pub(super) fn mirror_pad(
     };
     let node = importer.settle(importer.view(at)?, call.source, at)?;
     let [height, width, channels] = importer.layers[node].shape;
-    let shape = [height + pads[0] + pads[2], width + pads[1] + pads[3], channels];
+    let around = |size: usize, pads: [usize; 2]| pads.into_iter().fold(size, usize::saturating_add);
+    let shape = [around(height, [pads[0], pads[2]]), around(width, [pads[1], pads[3]]), channels];
     check_extents(&shape, "output")?;
     let op = Computation::Border(Border { pads, repeats });
     Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, Activation::None))))

@@ -227,13 +227,20 @@ fn pooled(folder: &Path) -> &'static str {
         .node("Conv", "d b1", "b", around)
         .node("Relu", "b", "br", &[])
         .node("Conv", "br b2", "bs", around)
-        .node("Add", "bs d", "bt", &[])
-        .node("GlobalAveragePool", "bt", "g", &[])
-        .node("Flatten", "g", "f", &[])
-        .node("Gemm", "f fc", "y", &[scalar("transB", 1)]);
-    std::fs::write(folder.join("pooled.onnx"), pooled.bytes()).unwrap();
-    succeed(folder, "quantize pooled.onnx --effort fast --calibrate random:2 -o pooled.brook");
-    "pooled"
+        .node("Add", "bs d", "bt", &[]);
+    ended(folder, "pooled", pooled, "bt")
+}
+
+/// Ends a network with a linear layer `fc` over the means of the map `last`, and quantizes it.
+fn ended(folder: &Path, name: &'static str, network: Onnx, last: &str) -> &'static str {
+    let network = network
+        .node("GlobalAveragePool", last, "mean", &[])
+        .node("Flatten", "mean", "flat", &[])
+        .node("Gemm", "flat fc", "y", &[scalar("transB", 1)]);
+    std::fs::write(folder.join(format!("{name}.onnx")), network.bytes()).unwrap();
+    let options = "--effort fast --calibrate random:2";
+    succeed(folder, &format!("quantize {name}.onnx {options} -o {name}.brook"));
+    name
 }
 
 /// Has a layer of each operator that other families than ResNets have, at two sizes: convolutions of
@@ -299,14 +306,7 @@ fn mixed(folder: &Path) -> &'static str {
                 &[three.clone(), strides.clone(), pads.clone()],
             );
     }
-    let mixed = mixed
-        .floats("fc", &[10, 64], weight)
-        .node("GlobalAveragePool", "a2", "mean", &[])
-        .node("Flatten", "mean", "flat", &[])
-        .node("Gemm", "flat fc", "y", &[scalar("transB", 1)]);
-    std::fs::write(folder.join("mixed.onnx"), mixed.bytes()).unwrap();
-    succeed(folder, "quantize mixed.onnx --effort fast --calibrate random:2 -o mixed.brook");
-    "mixed"
+    ended(folder, "mixed", mixed.floats("fc", &[10, 64], weight), "a2")
 }
 
 /// Has additions that are not joins, and a softmax.

@@ -88,9 +88,9 @@ fn work_of_groups(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     (name, all)
 }
 
-/// The work for a depthwise convolution. A kernel of this backend sums the products with padding once
-/// for a run of columns (*values*), and others once for a column (*outputs apart*); *blocks* are the
-/// channels of all runs.
+/// The work for a depthwise convolution. Some backends sum the products with padding once for a run of
+/// columns (*values*), others once for each column (*outputs apart*). *Blocks* are the channels of all
+/// runs.
 fn work_of_depthwise(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     let window = Window::over(input, layer);
     let output = window.output;

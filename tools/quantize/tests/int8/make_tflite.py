@@ -71,6 +71,24 @@ def larger(x):
     return L.Dense(5)(L.GlobalMaxPooling2D()(L.Conv2D(6, 1, activation="relu")(x)))
 
 
+def halves(x):
+    """Channels in halves, and rows in thirds."""
+    a, b = keras.ops.split(L.Conv2D(8, 3, padding="same", activation="relu")(x), 2, -1)
+    x = L.Concatenate()([a, L.Conv2D(4, 3, padding="same", activation="relu")(b)])
+    upper, middle, lower = keras.ops.split(x, 3, 1)
+    x = L.Add()([L.Conv2D(4, 1)(upper), L.Conv2D(4, 1)(middle)])
+    return L.Dense(5)(L.GlobalAveragePooling2D()(L.Concatenate()([x, lower])))
+
+
+def parts(x):
+    """Channels in parts of different sizes, as in Res2Net."""
+    x = L.Conv2D(9, 3, padding="same", activation="relu")(x)
+    a, b, c = keras.ops.split(x, [2, 5], -1)
+    b = L.Conv2D(3, 3, padding="same", activation="relu")(b)
+    c = L.Conv2D(4, 3, padding="same", activation="relu")(L.Concatenate()([b, c]))
+    return L.Dense(5)(L.GlobalAveragePooling2D()(L.Concatenate()([a, b, c])))
+
+
 def unit(x):
     """A vector of length 1, whose length is computed in int8."""
     x = L.GlobalAveragePooling2D()(L.Conv2D(6, 3, strides=2, activation="relu")(x))
@@ -119,5 +137,7 @@ save("fomo_cells", (24, 32, 3), fomo_cells)
 save("fomo_sigmoid", (24, 32, 3), fomo_sigmoid)
 save("long", (75, 2), long)
 save("larger", (6, 34, 2), larger)
+save("split_halves", (12, 12, 3), halves)
+save("split_parts", (12, 12, 3), parts)
 save("unit", (9, 9, 3), unit)
 save("upright", (3, 8, 9), upright, tf.uint8)

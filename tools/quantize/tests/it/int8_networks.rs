@@ -89,7 +89,7 @@ fn check(file: &Path) -> Result<(), String> {
 #[test]
 fn int8_networks_compute_what_their_own_engines_do() {
     let files = files("int8", &["onnx", "tflite"]);
-    assert!(files.len() >= 17, "{} files", files.len());
+    assert!(files.len() >= 19, "{} files", files.len());
     let wrong = files.iter().filter_map(|file| {
         let error = check(file).err()?;
         Some(format!("{}: {error}", file.file_name().unwrap().display()))
